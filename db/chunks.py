@@ -1,0 +1,164 @@
+"""Deliveries into statements: records, and the JSON arrays of a chunk of them; pure."""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from providers.adapter import Batch, DeadLetter, Token
+from providers.events import Decision, Event, Item
+
+# More rows spill sorts over work_mem; more bytes do not fit one call of the Data API, where JSON is escaped again.
+MAX_ROWS = 1_000
+MAX_BYTES = 2_000_000
+
+# What one column holds. The ledger's key, address and topic, must fit PostgreSQL's 2,704 bytes of index entry.
+KEY_LIMIT = 255
+TEXT_LIMIT = 2_000
+
+encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing to write, encoded: an event with its decisions, or a dead letter.
+
+    `source`, `received_at` and `raw` are what a dead letter is made of, should the database refuse the event.
+    """
+
+    id: str
+    source: str
+    received_at: datetime
+    raw: bytes
+    event: bytes = b""
+    decisions: tuple[bytes, ...] = ()
+    dead_letter: bytes = b""
+    token: Token | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.event) + len(self.dead_letter) + sum(map(len, self.decisions))
+
+
+def records(batch: Batch) -> list[Record]:
+    decisions: dict[str, list[Decision]] = {}
+    for decision in batch.decisions:
+        decisions.setdefault(decision.event_id, []).append(decision)
+    found = [event_record(event, decisions.get(event.id, ()), batch.token) for event in batch.events]
+    found += [dead_letter_record(letter, batch.token) for letter in batch.dead_letters]
+    return found
+
+
+def event_record(event: Event, decisions: Sequence[Decision], token: Token | None) -> Record:
+    item = event.item
+    row: dict[str, Any] = {
+        "id": event.id,
+        "source": item.source,
+        "provider": item.provider,
+        "type": event.type,
+        "occurred_at": event.occurred_at,
+        "received_at": item.received_at,
+        "payload": msgspec.Raw(item.payload),
+    }
+    if event.email_address:
+        row["email_address"] = event.email_address
+    if event.topic:
+        row["topic"] = key_text(event.topic)
+    if event.message_id:
+        row["message_id"] = key_text(event.message_id)
+    if event.provider_event_id:
+        row["provider_event_id"] = key_text(event.provider_event_id)
+    if event.bounce_class:
+        row["bounce_class"] = event.bounce_class
+    if event.reason:
+        row["reason"] = event.reason[:TEXT_LIMIT]
+    if decisions:
+        row["opted_in"] = decisions[0].opted_in
+    if item.payload is not item.raw:
+        row["original"] = b64encode(item.raw).decode()
+    if token:
+        row["proof"] = proof(token)
+    return Record(
+        event.id,
+        item.source,
+        item.received_at,
+        item.raw,
+        event=encode(row),
+        decisions=tuple(encode(decision_row(each)) for each in decisions),
+        token=token,
+    )
+
+
+def decision_row(decision: Decision) -> dict[str, Any]:
+    return {
+        "event_id": decision.event_id,
+        "email_address": decision.email_address,
+        "topic": key_text(decision.topic),
+        "opted_in": decision.opted_in,
+        "decided_at": decision.decided_at,
+    }
+
+
+def dead_letter_record(letter: DeadLetter, token: Token | None) -> Record:
+    """The same bytes from the same source make the same dead letter, however often they are sent."""
+    identity = dead_letter_id(letter.source, letter.body)
+    row: dict[str, Any] = {
+        "id": identity,
+        "source": letter.source,
+        "received_at": letter.received_at,
+        "error": printable(letter.error)[:TEXT_LIMIT],
+        "body": b64encode(letter.body).decode(),
+        "is_item": letter.is_item,
+    }
+    if token:
+        row["proof"] = proof(token)
+    return Record(
+        identity, letter.source, letter.received_at, letter.body, dead_letter=encode(row), token=token
+    )
+
+
+def refused(record: Record, error: str) -> Record:
+    """The dead letter of an event that the database would not take."""
+    letter = DeadLetter(record.source, record.received_at, record.raw, f"the database refused it: {error}", is_item=True)
+    return dead_letter_record(letter, record.token)
+
+
+def dead_letter_id(source: str, body: bytes) -> str:
+    digest = hashlib.sha256(source.encode() + b"\0" + body).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
+
+
+def proof(token: Token) -> str:
+    return f"{token.token}:{token.body}"
+
+
+def parameters(chunk: Iterable[Record]) -> Mapping[str, str]:
+    """Of `record_events.sql`. Rows go in the order of their ids, which is the order of the statement's locks."""
+    chunk = sorted(chunk, key=lambda record: record.id)
+    tokens = {record.token for record in chunk if record.token}
+    return {
+        "events": array(record.event for record in chunk if record.event),
+        "decisions": array(decision for record in chunk for decision in record.decisions),
+        "dead_letters": array(record.dead_letter for record in chunk if record.dead_letter),
+        "tokens": array(encode({"token": each.token, "body": each.body}) for each in tokens),
+    }
+
+
+def array(rows: Iterable[bytes]) -> str:
+    return f"[{b','.join(rows).decode()}]"
+
+
+def key_text(text: str) -> str:
+    """Text that is compared (a topic, an id): where it is too long, its end becomes a hash of the whole."""
+    if len(text) <= KEY_LIMIT:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[: KEY_LIMIT - 1 - len(digest)]}#{digest}"
+
+
+def printable(text: str) -> str:
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

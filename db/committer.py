@@ -1,0 +1,179 @@
+"""Group commit: while a statement is in flight, what arrives meanwhile waits for the next one.
+
+No timer: a record that finds nothing in flight is written at once. Under load, one statement carries many requests.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from db.chunks import MAX_BYTES, MAX_ROWS, Record, parameters, proof, refused
+from db.database import BadData, Database, DatabaseUnavailable, query
+
+
+class Overloaded(DatabaseUnavailable):
+    """As much waits for the database as may: nothing was taken, the sender may come again."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the records of one submission."""
+
+    recorded: int = 0
+    duplicates: int = 0
+    dead: int = 0
+    opted_out: int = 0
+    opted_in: int = 0
+    refused: int = 0
+    """Records whose one-time token has proven another body."""
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """The records of one request: it is answered when the last of them is settled."""
+
+    unsettled: int
+    settled: asyncio.Future[Outcome]
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def settle(self) -> None:
+        self.unsettled -= 1
+        if not self.unsettled and not self.settled.done():
+            self.settled.set_result(self.outcome)
+
+    def fail(self, error: Exception) -> None:
+        if not self.settled.done():
+            self.settled.set_exception(error)
+
+
+Waiting = tuple[Submission, Record]
+
+
+class Committer:
+    """`in_flight` statements at a time: 2 beside the database; more where each takes its time on the way."""
+
+    def __init__(
+        self, database: Database, *, in_flight: int = 2, max_records: int = 20_000, max_bytes: int = 64 * 1024 * 1024
+    ) -> None:
+        self._database = database
+        self._in_flight = in_flight
+        self._max_records = max_records
+        self._max_bytes = max_bytes
+        self._waiting: deque[Waiting] = deque()
+        self._waiting_bytes = 0
+        self._writes: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def submit(self, records: Sequence[Record]) -> Outcome:
+        """Returns when all of the records are committed. Raises DatabaseUnavailable, Overloaded at once."""
+        if not records:
+            return Outcome()
+        size = sum(record.size for record in records)
+        # One delivery alone is always taken, whatever its size: refused, it would only come again.
+        if self._waiting and (
+            len(self._waiting) + len(records) > self._max_records or self._waiting_bytes + size > self._max_bytes
+        ):
+            raise Overloaded(f"{len(self._waiting)} records wait for the database")
+        loop = asyncio.get_running_loop()
+        submission = Submission(len(records), loop.create_future())
+        self._waiting.extend((submission, record) for record in records)
+        self._waiting_bytes += size
+        # Not now but in the loop's next turn: what arrives in this one joins the same statement.
+        loop.call_soon(self._start_writes)
+        return await submission.settled
+
+    async def drain(self) -> None:
+        """Returns when nothing waits and nothing is in flight."""
+        while self._waiting or self._writes:
+            self._start_writes()
+            await asyncio.wait(self._writes)
+
+    def _start_writes(self) -> None:
+        while self._waiting and len(self._writes) < self._in_flight:
+            write = asyncio.create_task(self._write(self._take()))
+            self._writes.add(write)
+            write.add_done_callback(self._written)
+
+    def _written(self, write: asyncio.Task[None]) -> None:
+        self._writes.discard(write)
+        self._start_writes()
+
+    def _take(self) -> list[Waiting]:
+        """The next chunk: as many records as one statement may carry, no token with two bodies among them."""
+        chunk: list[Waiting] = []
+        size = 0
+        bodies: dict[str, str] = {}
+        while self._waiting and len(chunk) < MAX_ROWS:
+            submission, record = self._waiting[0]
+            if chunk and size + record.size > MAX_BYTES:
+                break
+            token = record.token
+            if token and bodies.setdefault(token.token, token.body) != token.body:
+                break
+            self._waiting.popleft()
+            self._waiting_bytes -= record.size
+            size += record.size
+            # What a request has failed with already, it will send again: writing the rest would help nobody.
+            if not submission.settled.done():
+                chunk.append((submission, record))
+        return chunk
+
+    async def _write(self, chunk: Sequence[Waiting]) -> None:
+        try:
+            await self._record(chunk)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            for submission, _ in chunk:
+                submission.fail(error)
+
+    async def _record(self, chunk: Sequence[Waiting]) -> None:
+        """One statement; where the database refuses it as bad data, halves, until the culprit stands alone."""
+        if not chunk:
+            return
+        try:
+            rows = await self._database.execute(
+                query("record_events"), parameters(record for _, record in chunk)
+            )
+        except BadData as error:
+            if len(chunk) > 1:
+                middle = len(chunk) // 2
+                await self._record(chunk[:middle])
+                await self._record(chunk[middle:])
+                return
+            [(submission, record)] = chunk
+            if record.dead_letter:
+                raise
+            await self._record([(submission, refused(record, str(error)))])
+            return
+        settle(chunk, **rows[0])
+
+
+def settle(
+    chunk: Sequence[Waiting], *, recorded: str | None, opted_out: str | None, opted_in: str | None, proofs: str | None
+) -> None:
+    """Tell each request what became of its records. An id in two requests is new to the first of them only."""
+    new = ids(recorded)
+    accepted = ids(proofs)
+    flips_out, flips_in = (opted_out or "").split(","), (opted_in or "").split(",")
+    for submission, record in sorted(chunk, key=lambda waiting: waiting[1].id):
+        outcome = submission.outcome
+        if record.token and proof(record.token) not in accepted:
+            outcome.refused += 1
+        elif record.dead_letter:
+            outcome.dead += 1
+        elif record.id in new:
+            new.remove(record.id)
+            outcome.recorded += 1
+            if record.decisions:
+                outcome.opted_out += flips_out.count(record.id)
+                outcome.opted_in += flips_in.count(record.id)
+        else:
+            outcome.duplicates += 1
+        submission.settle()
+
+
+def ids(joined: str | None) -> set[str]:
+    return set(joined.split(",")) if joined else set()

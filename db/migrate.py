@@ -1,0 +1,84 @@
+"""From an empty database, or one of an earlier version, to the present schema."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from db.database import BadData, Database, DatabaseMisconfigured, DatabaseUnavailable, query, without_comments
+
+INDEX = "email_preferences_lower_email_address"
+MIGRATIONS_TABLE = """
+create table if not exists webhook_migrations (
+    name       text        not null primary key,
+    applied_at timestamptz not null default now()
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """`applied` are the migrations that were not there yet; `warnings` what could not be done and matters little."""
+
+    applied: Sequence[str]
+    warnings: Sequence[str]
+
+
+def migrations() -> dict[str, str]:
+    """Name → statement, in order."""
+    found = sorted(
+        (file.name.removesuffix(".sql"), file.read_text())
+        for file in files("db").joinpath("migrations").iterdir()
+        if file.name.endswith(".sql")
+    )
+    return {name: without_comments(sql) for name, sql in found}
+
+
+async def pending(database: Database) -> list[str]:
+    """The migrations that this database has not seen. Raises DatabaseUnavailable."""
+    try:
+        rows = await database.execute("select name from webhook_migrations")
+    except DatabaseMisconfigured as error:
+        if "webhook_migrations" not in str(error):
+            raise
+        rows = []
+    seen = {row["name"] for row in rows}
+    return [name for name in migrations() if name not in seen]
+
+
+async def migrate(database: Database, *, preferences_index: bool = True) -> Migrated:
+    """Every statement is safe to run twice, so two processes may do this at once, and a broken-off one again."""
+    await at_once(database, MIGRATIONS_TABLE)
+    applied = await pending(database)
+    for name in applied:
+        await at_once(database, migrations()[name])
+        await database.execute(
+            "insert into webhook_migrations (name) values (:name) on conflict do nothing", {"name": name}
+        )
+    return Migrated(applied, await index_preferences(database) if preferences_index else [])
+
+
+async def at_once(database: Database, sql: str) -> None:
+    """PostgreSQL's `if not exists` looks first and creates then: whom another overtakes between, tries again."""
+    try:
+        await database.execute(sql)
+    except BadData:
+        await database.execute(sql)
+
+
+async def index_preferences(database: Database) -> list[str]:
+    """The index by which an address is found, made without locking the user's table; a warning where it cannot be."""
+    try:
+        found = await database.execute(query("preferences_indexes"))
+        if any(index["is_valid"] for index in found):
+            return []
+        if any(index["name"] == INDEX for index in found):
+            # An earlier try was broken off: what it left is never used.
+            await database.execute(f"drop index concurrently if exists {INDEX}")
+        await database.execute(f"create index concurrently {INDEX} on email_preferences (lower(email_address))")
+    except (DatabaseUnavailable, BadData) as error:
+        return [
+            f"no index on email_preferences (lower(email_address)), so each opt-out reads the whole table: {error}."
+            f" Let its owner run: create index concurrently {INDEX} on email_preferences (lower(email_address));"
+            " or set WEBHOOKS_PREFERENCES_INDEX=false"
+        ]
+    return []

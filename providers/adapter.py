@@ -1,0 +1,170 @@
+"""What every adapter answers: who sent a request, what items are in it, what each item means."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NewType, final
+
+from pydantic import BaseModel, ConfigDict
+
+from providers.decoding import Unreadable, decode
+from providers.events import CONSENT_TYPES, Decision, Event, Item
+
+
+class NotVerified(Exception):
+    """Nothing proves that the provider sent this request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRequest:
+    """One delivery as it came in: header names in lower case, the body byte for byte (decompressed)."""
+
+    source: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+Verified = NewType("Verified", WebhookRequest)
+"""A request that `verify` has passed: mypy lets nothing else into `parse`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Authentic bytes in which no event could be read: a whole body, or one item of it."""
+
+    source: str
+    received_at: datetime
+    body: bytes
+    error: str
+    is_item: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A proof that is good for one body only, as far as anybody can tell who sees it: both as SHA-256."""
+
+    token: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one delivery says. `token` is its one-time proof, where the provider's scheme has one."""
+
+    events: Sequence[Event] = ()
+    dead_letters: Sequence[DeadLetter] = ()
+    decisions: Sequence[Decision] = ()
+    token: Token | None = None
+
+
+class Options(BaseModel):
+    """What a source may set beside its keys. Names that an adapter does not know are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Adapter(ABC):
+    """One provider's dialect.
+
+    A subclass names itself and says, as data, what else differs; `keys` and `options` come from the source's settings.
+    Its constructor raises ValueError for a key that cannot be one, naming what a right one looks like.
+    """
+
+    name: ClassVar[str]
+    """As in the registry and in `WEBHOOKS_SOURCES`."""
+
+    key: ClassVar[str]
+    """What a key of this provider is and where its user finds it, for error messages."""
+
+    Options: ClassVar[type[Options]] = Options
+
+    unavailable_status: ClassVar[int] = 503
+    """The answer that makes the provider send again when the trouble is ours."""
+
+    final_statuses: ClassVar[Collection[int]]
+    """The answers after which the provider does not send again."""
+
+    leaving_a_topic_leaves_all: ClassVar[bool] = False
+    """Whether lists or streams are all that the provider's unsubscribes know."""
+
+    samples: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """What the provider calls its events → what their payloads have beside the fields that all have."""
+
+    def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
+        self.source = source
+        self.keys = keys
+        self.options = self.Options.model_validate(options or {})
+
+    @abstractmethod
+    async def verify(self, request: WebhookRequest) -> Verified:
+        """Raises NotVerified, saying which step failed and nothing of the secret."""
+
+    @abstractmethod
+    def split(self, body: bytes) -> Iterable[bytes]:
+        """A body into items, still raw. Raises Unreadable."""
+
+    @abstractmethod
+    def read(self, item: Item) -> Iterable[Event]:
+        """The events in one item; pure: no clock, no network. Raises Unreadable."""
+
+    @abstractmethod
+    def sample(self, event: str, email_address: str, at: datetime, number: int) -> Any:
+        """What the provider would send for one of `samples`; another `number` is another event."""
+
+    @abstractmethod
+    def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
+        """The requests in which the provider would deliver these, with genuine proofs made from the first key."""
+
+    @classmethod
+    @abstractmethod
+    def new_key(cls) -> str:
+        """A key good for `verify` and `sign`, for trying out."""
+
+    def token(self, request: Verified) -> str | None:
+        """The part of the proof that the provider makes anew for each body, where the proof does not cover the body."""
+        return None
+
+    @final
+    def parse(self, request: Verified) -> Batch:
+        """Never raises and loses nothing: what cannot be read is a dead letter."""
+        events: list[Event] = []
+        dead_letters: list[DeadLetter] = []
+        try:
+            items = list(self.split(request.body))
+        except Unreadable as error:
+            items = []
+            dead_letters.append(DeadLetter(request.source, request.received_at, request.body, str(error)))
+        for raw in items:
+            try:
+                events.extend(self.parse_item(request.source, request.received_at, raw))
+            except Unreadable as error:
+                dead_letters.append(DeadLetter(request.source, request.received_at, raw, str(error), is_item=True))
+        return Batch(events, dead_letters, token=self._token(request))
+
+    @final
+    def parse_item(self, source: str, received_at: datetime, raw: bytes) -> list[Event]:
+        """Raises Unreadable, also where the adapter stumbles over what its author did not foresee."""
+        value, payload = self.decode(raw)
+        try:
+            events = list(self.read(Item(source, self.name, received_at, value, payload, raw)))
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise error if isinstance(error, Unreadable) else Unreadable(f"{type(error).__name__}: {error}") from error
+        for event in events:
+            if event.type in CONSENT_TYPES and event.email_address is None:
+                raise Unreadable(f"{event.type} without an e-mail address")
+        return events
+
+    def decode(self, raw: bytes) -> tuple[Any, bytes]:
+        """An item's value, and JSON text of it that can be stored."""
+        return decode(raw)
+
+    def _token(self, request: Verified) -> Token | None:
+        token = self.token(request)
+        if token is None:
+            return None
+        name = hashlib.sha256(f"{request.source}:{token}".encode()).hexdigest()
+        return Token(name, hashlib.sha256(request.body).hexdigest())

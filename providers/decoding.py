@@ -1,0 +1,149 @@
+"""Bodies into values: strictly where possible, leniently where a strict reader would lose somebody's opt-out.
+
+What PostgreSQL cannot store (NUL, lone surrogates, bytes that are not UTF-8, numbers beyond a double) is replaced in
+the decoded value; the bytes as they were sent stay beside it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from email import message_from_bytes, policy
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+REPLACEMENT = "\ufffd"
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+ESCAPED_NUL = b"\\u0000"
+# The deepest nesting we keep: far beyond any event, well within what every reader behind us can take.
+MAX_DEPTH = 200
+
+# What shapes a JSON array: its strings (as one token, finished or not), brackets and commas.
+TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+WHITESPACE = b" \t\r\n"
+
+decode_strictly = msgspec.json.Decoder().decode
+split_strictly = msgspec.json.Decoder(list[msgspec.Raw]).decode
+encode = msgspec.json.encode
+
+
+class Unreadable(ValueError):
+    """Authentic bytes in which no event can be read."""
+
+
+def decode(raw: bytes) -> tuple[Any, bytes]:
+    """The value in some JSON, and JSON text of it that can be stored: `raw` itself, but for what cannot be stored."""
+    try:
+        value = decode_strictly(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = decode_leniently(raw)
+    else:
+        if ESCAPED_NUL not in raw:
+            return value, raw
+    value = storable(value)
+    return value, encode(value)
+
+
+def decode_leniently(raw: bytes) -> Any:
+    """As `decode`, of JSON in the wrong charset, with lone surrogates, NaN or Infinity; what is broken is refused."""
+    try:
+        text = raw.decode(json.detect_encoding(raw), "replace").lstrip("\ufeff")
+        return json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"not JSON: {str(error)[:200]}") from error
+
+
+def storable(value: Any, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise Unreadable(f"nested more than {MAX_DEPTH} deep")
+    match value:
+        case str():
+            return UNSTORABLE.sub(REPLACEMENT, value)
+        case float() if not math.isfinite(value):
+            return str(value)
+        case list():
+            return [storable(each, depth + 1) for each in value]
+        case dict():
+            return {storable(name, depth + 1): storable(each, depth + 1) for name, each in value.items()}
+        case _:
+            return value
+
+
+def elements(body: bytes) -> Iterator[bytes]:
+    """The elements of a JSON array, as they were sent, whatever is wrong inside of one; else the body itself."""
+    try:
+        return map(bytes, split_strictly(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = in_utf8(body).strip(WHITESPACE)
+        return elements_of_broken(text) if text.startswith(b"[") else iter([body])
+
+
+def in_utf8(body: bytes) -> bytes:
+    encoding = json.detect_encoding(body)
+    if encoding == "utf-8":
+        return body
+    return body.decode(encoding, "replace").lstrip("\ufeff").encode("utf-8", "replace")
+
+
+def elements_of_broken(array: bytes) -> Iterator[bytes]:
+    """As `elements`, of an array that is not JSON as a whole: cut at the commas that lie in no string or bracket."""
+    depth, start, end = 0, 1, len(array)
+    for token in TOKENS.finditer(array):
+        match token[0]:
+            case b"[" | b"{":
+                depth += 1
+            case b"]" | b"}":
+                depth -= 1
+            case b"," if depth == 1:
+                if element := array[start : token.start()].strip(WHITESPACE):
+                    yield element
+                start = token.end()
+        if depth == 0:
+            end = token.start()
+            break
+    if last := array[start:end].strip(WHITESPACE):
+        yield last
+    if rest := array[end + 1 :].strip(WHITESPACE):
+        yield rest
+
+
+def form(body: bytes) -> list[tuple[str, str]]:
+    """The fields of a form, urlencoded or multipart (files left out), in their order."""
+    if not body.startswith(b"--"):
+        fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+        return [(storable(name), storable(value)) for name, value in fields]
+    boundary = body[2 : body.find(b"\r\n")]
+    head = b'Content-Type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n'
+    parts = message_from_bytes(head + body, policy=policy.HTTP).iter_parts()
+    return [
+        (storable(str(part.get_param("name", header="content-disposition"))), storable(part_text(part)))
+        for part in parts
+        if part.get_filename() is None
+    ]
+
+
+def part_text(part: Any) -> str:
+    payload = part.get_payload(decode=True)
+    return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+
+
+def shaped(model: type[Model], value: Any) -> Model:
+    """The record in a provider's own shape. A field of the wrong kind that we can do without is left out.
+
+    Raises Unreadable where a field that we need is missing or wrong: one such would not be worth an opt-out.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        if not isinstance(value, Mapping):
+            raise Unreadable(f"not an object but {type(value).__name__}") from error
+        wrong = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+    try:
+        return model.model_validate({name: each for name, each in value.items() if name not in wrong})
+    except ValidationError as error:
+        raise Unreadable("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error

@@ -1,0 +1,159 @@
+"""Events: the one vocabulary that every provider's dialect is turned into, and the id that tells them apart."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+# The longest e-mail address has 320 characters (RFC 3696): what is longer is none.
+ADDRESS_LIMIT = 320
+
+IN_BRACKETS = re.compile(r"<([^<>]*)>\s*$")
+UNSEEN = "".join(map(chr, range(0x21))) + "\x7f\ufffd\ufeff\u00a0\u200b"
+
+
+class EventType(StrEnum):
+    ACCEPTED = "accepted"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    BOUNCED = "bounced"
+    DROPPED = "dropped"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    UNSUBSCRIBED = "unsubscribed"
+    RESUBSCRIBED = "resubscribed"
+    COMPLAINED = "complained"
+    FAILED = "failed"
+    INBOUND = "inbound"
+    UNKNOWN = "unknown"
+
+
+CONSENT_TYPES = frozenset({EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED, EventType.COMPLAINED})
+
+
+class BounceClass(StrEnum):
+    HARD = "hard"
+    SOFT = "soft"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One record of a delivery: what an adapter reads events from.
+
+    `value` is the decoded record, `payload` its JSON text as it can be stored, `raw` its bytes as they were sent.
+    """
+
+    source: str
+    provider: str
+    received_at: datetime
+    value: Any
+    payload: bytes
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to one message or one person.
+
+    `natural_key` is what makes this event itself and no other, the same whenever it is sent again. `at` is the
+    event's own time; None where it tells none that can be stored. `by_recipient` is False where somebody else
+    (an administrator, the provider) did it in the recipient's place.
+    """
+
+    item: Item
+    natural_key: tuple[str | int | float | None, ...]
+    type: EventType
+    at: datetime | None
+    email_address: str | None = None
+    message_id: str | None = None
+    provider_event_id: str | None = None
+    topic: str | None = None
+    by_recipient: bool = True
+    bounce_class: BounceClass | None = None
+    reason: str | None = None
+    url: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    is_machine: bool | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", event_id(self.item.provider, self.natural_key, self.at))
+
+    @property
+    def occurred_at(self) -> datetime:
+        return self.at or self.item.received_at
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an event says about consent: for one address, to everything (topic '') or to one topic."""
+
+    event_id: str
+    email_address: str
+    topic: str
+    opted_in: bool
+    decided_at: datetime
+
+
+def event_id(provider: str, natural_key: tuple[str | int | float | None, ...], at: datetime | None) -> str:
+    """A UUID of version 8: 48 bits of milliseconds since 1970, then 74 bits of the natural key's SHA-256.
+
+    Begins with the event's time, so that the log's index grows at its edge; an event without one begins with 0.
+    """
+    milliseconds = (at - EPOCH) // MILLISECOND if at else 0
+    digest = hashlib.sha256(msgspec.json.encode((provider, natural_key))).hexdigest()
+    time = f"{milliseconds:012x}"
+    variant = "89ab"[int(digest[3], 16) & 3]
+    return f"{time[:8]}-{time[8:]}-8{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
+
+
+def address(text: object) -> str | None:
+    """The bare address in `a@b` or `Name <a@b>`, in the case it was written in; None where there is none."""
+    if not isinstance(text, str):
+        return None
+    if "<" in text and (bracketed := IN_BRACKETS.search(text)):
+        text = bracketed[1]
+    text = text.strip(UNSEEN)
+    return text if 0 < len(text) <= ADDRESS_LIMIT else None
+
+
+def moment(value: object) -> datetime | None:
+    """A provider's time (Unix seconds or milliseconds, as number or text, or ISO 8601) in UTC.
+
+    None for what is no time, and for times that nothing that was mailed can have: before 1970, after 5138 (seconds)
+    or 9999 (ISO). A text without offset is taken for UTC.
+    """
+    try:
+        match value:
+            case bool():
+                return None
+            case int() | float():
+                return from_unix(value)
+            case str() if value.strip().replace(".", "", 1).isdigit():
+                return from_unix(float(value))
+            case str():
+                parsed = datetime.fromisoformat(value.strip())
+                parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+                return parsed if parsed >= EPOCH else None
+            case _:
+                return None
+    except (ValueError, OverflowError):
+        return None
+
+
+def from_unix(number: float) -> datetime | None:
+    # Milliseconds have 13 digits since 2001. Seconds of 12 digits lie after the year 5138: a mistake.
+    seconds = number / 1000 if number >= 10**12 else number
+    return EPOCH + timedelta(seconds=seconds) if 0 <= seconds < 10**11 else None

@@ -1,0 +1,308 @@
+"""HTTP: bytes and headers in, statuses out. `uvicorn webhooks.app:app` serves it."""
+
+import asyncio
+import sys
+import time
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from db.committer import Overloaded
+from db.database import Database, DatabaseMisconfigured, DatabaseUnavailable
+from db.embedded import Embedded
+from db.migrate import migrate, pending
+from db.postgres import Postgres
+from db.store import Receipt, Store
+from providers.adapter import NotVerified, WebhookRequest
+from webhooks.ingest import Delivery, Source, ingest
+from webhooks.settings import Settings, SettingsError, load_settings
+from webhooks.telemetry import CONTENT_TYPE, WAITING, configure_logging, log, metrics, tell
+from webhooks.trial import trial_sources
+
+READ_SECONDS = 30
+RETRY_SECONDS = 5
+# All the bodies that are being read or recorded at once; beyond it strangers could fill the memory.
+MAX_HELD_BYTES = 256 * 1024 * 1024
+DECOMPRESSED = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+
+
+class TooLarge(Exception):
+    """A body beyond WEBHOOKS_MAX_BODY_BYTES."""
+
+
+class TooSlow(Exception):
+    """A body that did not come in time."""
+
+
+class ShuttingDown(Exception):
+    """What is in flight is finished; nothing new begins."""
+
+
+# 503 stands for the status by which the provider's adapter says "send again".
+STATUSES: Mapping[type[Exception], tuple[int, str]] = {
+    NotVerified: (401, "not_verified"),
+    TooLarge: (413, "too_large"),
+    TooSlow: (408, "too_slow"),
+    ShuttingDown: (503, "shutting_down"),
+    Overloaded: (503, "overloaded"),
+    DatabaseMisconfigured: (503, "database_misconfigured"),
+    DatabaseUnavailable: (503, "database_unavailable"),
+}
+# What the database says of itself is for the log, not for whoever asks.
+DETAILS: Mapping[type[Exception], str] = {
+    ShuttingDown: "this process is stopping, send again",
+    DatabaseMisconfigured: "the database is not as it must be: `webhooks doctor` tells what is missing",
+    DatabaseUnavailable: "the database does not answer, send again",
+}
+
+
+@dataclass(slots=True)
+class Service:
+    """What the routes share."""
+
+    settings: Settings
+    sources: Mapping[str, Source]
+    database: Database
+    store: Store
+    embedded: Embedded | None = None
+    is_stopping: bool = False
+    held_bytes: int = 0
+
+
+def create_app(settings: Settings) -> Starlette:
+    configure_logging(settings.log_level)
+    service = new_service(settings)
+    app = Starlette(
+        routes=[
+            Route("/webhooks/{source}", take, methods=["POST", "GET"]),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
+            Route("/metrics", expose),
+        ],
+        exception_handlers={HTTPException: refuse},
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return app
+
+
+def new_service(settings: Settings) -> Service:
+    sources = trial_sources(settings.data_dir) if settings.is_trial else settings.sources
+    if not sources:
+        raise SettingsError(
+            ['WEBHOOKS_SOURCES: no source, so nothing could come in: set it to {"sendgrid": {"keys": ["MFkw…"]}} or the like']
+        )
+    for name, source in sources.items():
+        if not source.verify:
+            log.warning("NOT VERIFIED: anybody can opt anybody out or in through this source", source=name, verify=False)
+    embedded = Embedded(settings.data_dir / "postgres") if settings.database_url is None else None
+    database = new_database(settings, embedded)
+    return Service(settings, sources, database, Store(database), embedded)
+
+
+def new_database(settings: Settings, embedded: Embedded | None) -> Database:
+    return Postgres(embedded.url) if embedded else Postgres.at(settings.database_url or "")
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    if service.embedded:
+        await migrate(service.database, preferences_index=service.settings.preferences_index)
+    log.info("started", sources=sorted(service.sources))
+    try:
+        yield
+    finally:
+        service.is_stopping = True
+        await service.store.close()
+        if service.embedded:
+            await asyncio.to_thread(service.embedded.stop)
+        log.info("stopped")
+
+
+async def take(request: Request) -> Response:
+    return await (receive if request.method == "POST" else look)(request)
+
+
+async def receive(request: Request) -> Response:
+    """POST /webhooks/{source}: one delivery."""
+    began = time.perf_counter()
+    service: Service = request.app.state.service
+    source = found(service, request)
+    name = source.adapter.source
+    delivery, error = None, None
+    body = b""
+    try:
+        if service.is_stopping:
+            raise ShuttingDown
+        body = await read_body(request, service)
+        delivery = await ingest(webhook_request(request, name, body), source, service.store)
+        response = to_json(200, delivery.receipt)
+    except ClientDisconnect:
+        # Nobody hears this answer, and nothing was begun: the provider sends again.
+        error = "the sender hung up before its body had come"
+        response = Response(status_code=400)
+    except Exception as failure:  # noqa: BLE001 - whatever it is, the provider must send again
+        error = f"{type(failure).__name__}: {failure}"
+        response = answer(failure, source)
+    finally:
+        service.held_bytes -= len(body)
+        WAITING.set(service.store.committer.waiting)
+    tell(name, response.status_code, time.perf_counter() - began, len(body), delivery, error)
+    return response
+
+
+async def look(request: Request) -> Response:
+    """GET and HEAD /webhooks/{source}: providers look whether somebody lives here before they send."""
+    source = found(request.app.state.service, request)
+    return to_json(200, {"source": source.adapter.source, "provider": source.adapter.name})
+
+
+async def alive(_: Request) -> Response:
+    return to_json(200, {"status": "alive"})
+
+
+async def ready(request: Request) -> Response:
+    """Whether deliveries would be taken: the database answers, its schema is current, nobody asked us to stop."""
+    service: Service = request.app.state.service
+    try:
+        if service.is_stopping:
+            raise ShuttingDown
+        missing = await pending(service.database)
+    except (ShuttingDown, DatabaseUnavailable) as failure:
+        log.warning("not ready", error=f"{type(failure).__name__}: {failure}")
+        return answer(failure)
+    if missing:
+        detail = f"the database has not seen {', '.join(missing)}: run `webhooks migrate`"
+        return to_json(503, {"error": "not_migrated", "detail": detail}, {"Retry-After": str(RETRY_SECONDS)})
+    return to_json(200, {"status": "ready"})
+
+
+async def expose(_: Request) -> Response:
+    return Response(metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def refuse(_: Request, error: Exception) -> Response:
+    """What routing itself refuses, in our own form."""
+    if not isinstance(error, HTTPException):
+        raise error
+    name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    return to_json(error.status_code, {"error": name, "detail": error.detail}, error.headers)
+
+
+def found(service: Service, request: Request) -> Source:
+    try:
+        return service.sources[request.path_params["source"]]
+    except KeyError:
+        raise HTTPException(404, "there is no such source") from None
+
+
+def answer(failure: Exception, source: Source | None = None) -> Response:
+    for kind in type(failure).__mro__:
+        if kind in STATUSES:
+            status, name = STATUSES[kind]
+            break
+    else:
+        log.error("unexpected", exc_info=failure)
+        status, name = 503, "internal"
+    headers = {}
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_SECONDS)
+        status = source.adapter.unavailable_status if source else status
+    if status in {408, 413}:
+        # The rest of the body is not read.
+        headers["Connection"] = "close"
+    return to_json(status, {"error": name, "detail": detail(failure)}, headers)
+
+
+def detail(failure: Exception) -> str:
+    if isinstance(failure, Overloaded):
+        return str(failure)
+    for kind, text in DETAILS.items():
+        if isinstance(failure, kind):
+            return text
+    return str(failure) if isinstance(failure, tuple(STATUSES)) else "something unforeseen: the log tells what; send again"
+
+
+def to_json(status: int, value: Receipt | dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    content = msgspec.json.encode(asdict(value) if isinstance(value, Receipt) else value)
+    return Response(content, status, headers, "application/json")
+
+
+def webhook_request(request: Request, source: str, body: bytes) -> WebhookRequest:
+    return WebhookRequest(
+        source=source,
+        body=body,
+        headers=dict(request.headers),
+        query=dict(request.query_params),
+        received_at=datetime.now(UTC),
+    )
+
+
+async def read_body(request: Request, service: Service) -> bytes:
+    """The whole body, decompressed. Raises TooLarge as soon as it is known to be, without reading the rest."""
+    limit = service.settings.max_body_bytes
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise TooLarge(f"more than {limit} bytes")
+    parts: list[bytes] = []
+    held = 0
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            async for part in decompressed(request, limit):
+                parts.append(part)
+                held += len(part)
+                service.held_bytes += len(part)
+                if held > limit:
+                    raise TooLarge(f"more than {limit} bytes")
+                if service.held_bytes > MAX_HELD_BYTES:
+                    raise Overloaded("too much is being received at once")
+    except BaseException as failure:
+        service.held_bytes -= held
+        if isinstance(failure, TimeoutError):
+            raise TooSlow(f"the body did not come within {READ_SECONDS} s") from failure
+        raise
+    return b"".join(parts)
+
+
+async def decompressed(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body's parts, none of which a compression bomb can make longer than `limit` and a byte."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in {"", "identity"}:
+        async for part in request.stream():
+            yield part
+        return
+    if encoding not in DECOMPRESSED:
+        raise NotVerified(f"a body in the encoding {encoding[:40]!r} cannot be read: send it plain or gzip")
+    decompressor = zlib.decompressobj(wbits=DECOMPRESSED[encoding])
+    try:
+        async for part in request.stream():
+            yield decompressor.decompress(part, limit + 1)
+            if decompressor.unconsumed_tail:
+                raise TooLarge(f"more than {limit} bytes, decompressed")
+    except zlib.error as error:
+        raise NotVerified(f"the body is not {encoding}, as its Content-Encoding says") from error
+    if not decompressor.eof:
+        raise NotVerified(f"the {encoding} body ends too early")
+
+
+def __getattr__(name: str) -> Any:
+    """`webhooks.app.app`, made when a server asks for it: importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    try:
+        app = create_app(load_settings())
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - for whoever started the server
+        sys.exit(2)
+    globals()["app"] = app
+    return app

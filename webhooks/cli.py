@@ -1,0 +1,300 @@
+"""`webhooks …`: the commands."""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+import providers
+from db.database import Database, DatabaseUnavailable
+from db.embedded import Embedded
+from db.migrate import migrate, pending
+from db.postgres import Postgres
+from db.reports import latest_events, preferences_problems
+from db.store import Store
+from webhooks.ingest import Source
+from webhooks.settings import Settings, SettingsError, load_settings
+from webhooks.trial import trial_source, trial_sources
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Webhooks of many email providers: verified, in one vocabulary, each event once; opt-in flags kept right.",
+)
+out = Console()
+err = Console(stderr=True)
+
+MIGRATION_SECONDS = 3600.0
+
+
+class Failed(Exception):
+    """What went wrong, for the person at the terminal."""
+
+
+def main() -> None:
+    try:
+        app()
+    except (SettingsError, Failed, DatabaseUnavailable) as error:
+        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+@app.command()
+def serve(
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="PORT")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
+) -> None:
+    """Take deliveries.
+
+    With nothing set up, beside an embedded PostgreSQL and with keys made for trying out.
+
+    Example: webhooks serve --port 8000 --workers 2
+    """
+    from webhooks.server import serve as run
+
+    settings = load_settings()
+    embedded = Embedded(settings.data_dir / "postgres") if settings.database_url is None else None
+    try:
+        if embedded:
+            url = embedded.start()
+            err.print(f"Embedded PostgreSQL: {url}", highlight=False, soft_wrap=True)
+        if settings.is_trial:
+            trial_sources(settings.data_dir)
+            try_next(settings, host, port)
+        if workers == 1:
+            run(host, port, workers)
+            return
+        with tempfile.TemporaryDirectory(prefix="webhooks-metrics-") as shared:
+            # Where the workers' counters add up; read when prometheus_client is first imported, in each worker.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+            run(host, port, workers)
+    finally:
+        if embedded:
+            embedded.stop()
+
+
+def try_next(settings: Settings, host: str, port: int) -> None:
+    at = f"http://{host}:{port}"
+    option = "" if port == 8000 else f" --url {at}"
+    err.print(
+        f"""Nothing is set up, so this is a trial: its keys are in {settings.data_dir / "keys"}. Serving on {at}. Try, in another terminal:
+  .venv/bin/webhooks send sendgrid unsubscribe --email you@example.com{option}
+  .venv/bin/webhooks events
+  curl {at}/readyz
+Providers: {", ".join(providers.names())}. README.md tells how to point a real one here.""",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to the present schema; safe to run at any time.
+
+    Example: WEBHOOKS_DATABASE_URL=postgresql://me@db/app webhooks migrate
+    """
+    asyncio.run(migrate_and_tell())
+
+
+async def migrate_and_tell() -> None:
+    settings = load_settings()
+    async with database(settings, statement_seconds=MIGRATION_SECONDS) as db:
+        migrated = await migrate(db, preferences_index=settings.preferences_index)
+    for name in migrated.applied:
+        out.print(f"applied {name}", highlight=False)
+    if not migrated.applied:
+        out.print("The schema is current.")
+    for warning in migrated.warnings:
+        err.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def send(
+    provider: Annotated[str, typer.Argument(help="A source's name, or a provider's.")],
+    events: Annotated[list[str] | None, typer.Argument(help="The provider's own names; none: an unsubscribe.")] = None,
+    email: Annotated[list[str] | None, typer.Option(help="Whose events; {n} counts them: user{n}@example.com.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How many events, the kinds in turn.")] = None,
+    url: Annotated[str, typer.Option(help="Where the service listens.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Speak for a provider, with genuine signatures.
+
+    Signs with the keys of the configured sources, or, with nothing set up, with those that `webhooks serve` made.
+
+    Example: webhooks send sendgrid unsubscribe spamreport --email user{n}@example.com --count 1000
+    """
+    if not email:
+        raise Failed("--email is missing: whose events shall these be? --email you@example.com")
+    source = source_to_speak_for(provider)
+    known = source.adapter.samples
+    chosen = events or [next(iter(known))]
+    if unknown := [event for event in chosen if event not in known]:
+        raise Failed(f"{source.adapter.name} has no event {', '.join(unknown)}; these are: {', '.join(known)}")
+    try:
+        asyncio.run(send_and_tell(source, chosen, email, max(count or len(chosen), 1), url))
+    except OSError as error:
+        raise Failed(f"{url}: {error}") from error
+
+
+def source_to_speak_for(name: str) -> Source:
+    settings = load_settings()
+    if settings.is_trial and name in providers.ADAPTERS:
+        return trial_source(settings.data_dir, name)
+    sources = settings.sources
+    matching = [source for each, source in sources.items() if name in (each, source.adapter.name)]
+    if not matching:
+        have = ", ".join(sources) if sources else ", ".join(providers.ADAPTERS)
+        raise Failed(f"there is no source {name}; these are: {have}")
+    return sources.get(name, matching[0])
+
+
+async def send_and_tell(source: Source, events: list[str], addresses: list[str], number: int, url: str) -> None:
+    import httpx
+
+    from webhooks.send import Sent, deliveries, samples, send
+
+    adapter = source.adapter
+    target = f"{url.rstrip('/')}/webhooks/{adapter.source}"
+    try:
+        requests = list(deliveries(adapter, samples(adapter, events, addresses, number)))
+    except ValueError as error:
+        raise Failed(
+            f"the key of {adapter.source} verifies but cannot sign ({error}): only the provider has the other half."
+            " For a test, set a private key of your own in its place: webhooks serve makes one when nothing is set up"
+        ) from error
+    sent = Sent()
+    with Progress("sending", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task("sending", total=len(requests), visible=len(requests) > 1)
+        try:
+            async for sent in send(target, iter(requests)):
+                bar.advance(task)
+        except httpx.HTTPError as error:
+            raise Failed(f"{target} does not answer ({error or type(error).__name__}): is the service running? make run") from error
+    out.print_json(json.dumps({"answers": {str(status): n for status, n in sent.statuses.items()}, **sent.receipt}))
+    for refusal, times in sent.refusals.items():
+        err.print(f"{times} × {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if sent.refusals:
+        raise Failed("not everything was taken")
+
+
+class Format(str, Enum):
+    TABLE = "table"
+    JSON = "json"
+
+
+@app.command("events")
+def events_command(
+    email: Annotated[str | None, typer.Option(help="Of this address only.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Of this type only: unsubscribed, bounced, …")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
+    format_: Annotated[Format, typer.Option("--format", help="json: a line an event, with its payload.")] = Format.TABLE,
+) -> None:
+    """Show the latest events, newest first.
+
+    Example: webhooks events --email you@example.com --format json
+    """
+    asyncio.run(show_events(email, type_, limit, format_))
+
+
+async def show_events(email: str | None, type_: str | None, limit: int, format_: Format) -> None:
+    async with database(load_settings()) as db:
+        rows = await latest_events(db, limit=limit, email_address=email, event_type=type_)
+    if format_ is Format.JSON:
+        for row in rows:
+            out.out(json.dumps({**row, "payload": json.loads(row["payload"] or "null")}, default=str))
+        return
+    table = Table("occurred", "source", "type", "address", "topic", "opted in", "reason")
+    for row in rows:
+        opted_in = {None: "", True: "yes", False: "[red]no[/]"}[row["opted_in"]]
+        cells = (row["source"], row["type"], row["email_address"], row["topic"])
+        table.add_row(f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}", *map(plain, cells), opted_in, plain(row["reason"])[:60])
+    out.print(table)
+
+
+def plain(value: Any) -> str:
+    return str(value or "").replace("[", "\\[")
+
+
+@app.command()
+def replay() -> None:
+    """Read the dead letters again, and record what can be read now.
+
+    Example: webhooks replay
+    """
+    asyncio.run(replay_and_tell())
+
+
+async def replay_and_tell() -> None:
+    from webhooks.replay import replay as run
+
+    settings = load_settings()
+    sources = trial_sources(settings.data_dir) if settings.is_trial else settings.sources
+    async with database(settings) as db:
+        store = Store(db)
+        replayed = await run(store, sources)
+        await store.committer.drain()
+    out.print(f"recorded {replayed.recorded} events; {len(replayed.still_dead)} dead letters are still dead", highlight=False)
+    for identity, error in replayed.still_dead.items():
+        out.print(f"  {identity}  {error}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor() -> None:
+    """Check everything that deliveries need, and say what to do where it is not so.
+
+    Example: webhooks doctor
+    """
+    problems = asyncio.run(diagnose())
+    for problem in problems:
+        out.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    out.print("✓ settings, sources, database and schema are as they must be", style="green")
+
+
+async def diagnose() -> list[str]:
+    settings = load_settings()
+    problems = [f"source {name} is not verified: anybody can write to it" for name, source in settings.sources.items() if not source.verify]
+    if not settings.sources and not settings.is_trial:
+        problems.append('WEBHOOKS_SOURCES is empty: set it to {"sendgrid": {"keys": ["MFkw…"]}} or the like')
+    try:
+        async with database(settings) as db:
+            if missing := await pending(db):
+                return [*problems, f"the database has not seen {', '.join(missing)}: run `webhooks migrate`"]
+            problems += await preferences_problems(db, preferences_index=settings.preferences_index)
+    except DatabaseUnavailable as error:
+        problems.append(f"the database: {error}")
+    return problems
+
+
+@asynccontextmanager
+async def database(settings: Settings, *, statement_seconds: float = 30.0) -> AsyncIterator[Database]:
+    """The configured one; the embedded one is started for the time being, and has its schema."""
+    if settings.database_url:
+        db = Postgres.at(settings.database_url, statement_seconds=statement_seconds)
+        try:
+            yield db
+        finally:
+            await db.close()
+        return
+    embedded = Embedded(Path(settings.data_dir) / "postgres")
+    db = Postgres(embedded.url, statement_seconds=statement_seconds)
+    try:
+        await migrate(db, preferences_index=settings.preferences_index)
+        yield db
+    finally:
+        await db.close()
+        await asyncio.to_thread(embedded.stop)

@@ -1,0 +1,63 @@
+"""Dead letters, read again: after an adapter has learnt more, or the database's refusal has been mended."""
+
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from db.database import Row, query
+from db.store import Receipt, Store
+from providers.adapter import Adapter, Batch, DeadLetter, Verified, WebhookRequest
+from providers.decoding import Unreadable
+from webhooks.consent import decide
+from webhooks.ingest import Source
+
+PAGE = 100
+FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """`still_dead`: id → what is still wrong with it."""
+
+    recorded: int
+    still_dead: Mapping[str, str]
+
+
+async def replay(store: Store, sources: Mapping[str, Source]) -> Replayed:
+    """Safe to run at any time and twice: events that are there already stay as they are."""
+    recorded = 0
+    still_dead: dict[str, str] = {}
+    after = FIRST
+    while page := await store.database.execute(query("dead_letters"), {"after": after, "limit": PAGE}):
+        for row in page:
+            after = str(row["id"])
+            receipt, error = await replay_one(store, sources, row)
+            if error:
+                still_dead[after] = error
+            else:
+                recorded += receipt.recorded
+                await store.database.execute(query("mark_replayed"), {"id": after})
+    return Replayed(recorded, still_dead)
+
+
+async def replay_one(store: Store, sources: Mapping[str, Source], row: Row) -> tuple[Receipt, str]:
+    source = sources.get(row["source"])
+    if source is None:
+        return Receipt(), f"there is no source {row['source']} any more"
+    batch = read_again(source.adapter, row)
+    if batch.dead_letters:
+        return Receipt(), batch.dead_letters[0].error
+    receipt = await store.record(decide(batch, source.topics))
+    return receipt, "the database refuses it again" if receipt.dead else ""
+
+
+def read_again(adapter: Adapter, row: Row) -> Batch:
+    letter = DeadLetter(row["source"], row["received_at"], b64decode(row["body"]), row["error"], row["is_item"])
+    if letter.is_item:
+        try:
+            return Batch(adapter.parse_item(letter.source, letter.received_at, letter.body))
+        except Unreadable as error:
+            return Batch(dead_letters=[replace(letter, error=str(error))])
+    # What was verified when it came in needs no proof again; nor is its one-time token asked for.
+    request = Verified(WebhookRequest(source=letter.source, body=letter.body, received_at=letter.received_at))
+    return replace(adapter.parse(request), token=None)
