@@ -61,7 +61,7 @@ async def at_once(database: Database, sql: str) -> None:
     """PostgreSQL's `if not exists` looks first and creates then: whom another overtakes between, tries again."""
     try:
         await database.execute(sql)
-    except BadData:
+    except (BadData, DatabaseMisconfigured):
         await database.execute(sql)
 
 
@@ -76,6 +76,8 @@ async def index_preferences(database: Database) -> list[str]:
             await database.execute(f"drop index concurrently if exists {INDEX}")
         await database.execute(f"create index concurrently {INDEX} on email_preferences (lower(email_address))")
     except (DatabaseUnavailable, BadData) as error:
+        if any(index["is_valid"] for index in await database.execute(query("preferences_indexes"))):
+            return []  # another process was first
         return [
             f"no index on email_preferences (lower(email_address)), so each opt-out reads the whole table: {error}."
             f" Let its owner run: create index concurrently {INDEX} on email_preferences (lower(email_address));"

@@ -71,8 +71,8 @@ ledger as (
         on conflict (email_address, topic) do update
        set opted_in = excluded.opted_in, decided_at = excluded.decided_at, event_id = excluded.event_id,
            applied_at = clock_timestamp(), previous_applied_at = c.applied_at
-     where c.decided_at < excluded.decided_at
-        or (c.decided_at = excluded.decided_at and c.opted_in and not excluded.opted_in)
+     -- Newer; or as new and an opt-out over an opt-in; or the same again: then the lower id, so that any order ends alike.
+     where (excluded.decided_at, c.opted_in, c.event_id) > (c.decided_at, excluded.opted_in, excluded.event_id)
     returning email_address, topic, opted_in, event_id,
               decided_at at time zone 'UTC' as decided_at,
               applied_at at time zone 'UTC' as applied_at,

@@ -1,0 +1,178 @@
+"""Group commit: who waits for whom, how much may wait, and who hears of a failure."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from db.chunks import MAX_BYTES, MAX_ROWS, Record, records
+from db.committer import Committer, Outcome, Overloaded
+from db.database import DatabaseUnavailable, Parameter, Row
+from tests.samples import batch, event
+
+
+class Gate:
+    """A database that carries out a statement when it is told to. What SQL does is tested on the real one."""
+
+    def __init__(self) -> None:
+        self.statements: list[list[str]] = []
+        self.doors: list[asyncio.Future[None]] = []
+
+    async def execute(self, _: str, parameters: Mapping[str, Parameter] | None = None) -> Sequence[Row]:
+        rows = json.loads(str((parameters or {})["events"]))
+        ids = [row["id"] for row in rows]
+        self.statements.append([row["payload"]["key"] for row in rows])
+        door: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.doors.append(door)
+        await door
+        return [{"recorded": ",".join(dict.fromkeys(ids)), "opted_out": None, "opted_in": None, "proofs": None}]
+
+    async def close(self) -> None: ...
+
+    async def open(self, number: int, error: Exception | None = None) -> None:
+        if error:
+            self.doors[number].set_exception(error)
+        else:
+            self.doors[number].set_result(None)
+        await turns()
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def of(*keys: str, size: int = 0) -> list[Record]:
+    return records(batch(*(event(key, value={"key": key, "filler": "x" * size}) for key in keys)))
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+async def submit(committer: Committer, *keys: str, size: int = 0) -> asyncio.Task[Outcome]:
+    task = asyncio.create_task(committer.submit(of(*keys, size=size)))
+    await turns()
+    return task
+
+
+async def test_what_arrives_while_statements_are_in_flight_shares_the_next(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1)
+    first = await submit(committer, "a")
+    others = [await submit(committer, key) for key in "bcd"]
+    assert gate.statements == [["a"]]
+    await gate.open(0)
+    assert first.done()
+    assert [sorted(keys) for keys in gate.statements] == [["a"], ["b", "c", "d"]]
+    await gate.open(1)
+    assert [await other for other in others] == [Outcome(recorded=1)] * 3
+
+
+async def test_requests_of_one_turn_share_a_statement(gate: Gate) -> None:
+    committer = Committer(gate)
+    tasks = [asyncio.create_task(committer.submit(of(key))) for key in "abc"]
+    await turns()
+    assert [sorted(keys) for keys in gate.statements] == [["a", "b", "c"]]
+    await gate.open(0)
+    await asyncio.gather(*tasks)
+
+
+async def test_no_more_statements_are_in_flight_than_may(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=2)
+    tasks = [await submit(committer, key) for key in "abc"]
+    assert gate.statements == [["a"], ["b"]]
+    await gate.open(0)
+    await gate.open(1)
+    await gate.open(2)
+    await asyncio.gather(*tasks)
+
+
+async def test_a_statement_carries_no_more_rows_and_bytes_than_fit(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=9)
+    many = await submit(committer, *map(str, range(MAX_ROWS + 1)))
+    heavy = await submit(committer, "a", "b", size=MAX_BYTES // 2)
+    huge = await submit(committer, "c", size=MAX_BYTES * 2)
+    assert [len(keys) for keys in gate.statements] == [MAX_ROWS, 1, 1, 1, 1]
+    for number in range(5):
+        await gate.open(number)
+    assert await many == Outcome(recorded=MAX_ROWS + 1)
+    await asyncio.gather(heavy, huge)
+
+
+async def test_one_event_of_two_requests_is_new_to_one_of_them(gate: Gate) -> None:
+    committer = Committer(gate)
+    tasks = [asyncio.create_task(committer.submit(of("a"))) for _ in range(2)]
+    await turns()
+    await gate.open(0)
+    outcomes = await asyncio.gather(*tasks)
+    assert sorted((each.recorded, each.duplicates) for each in outcomes) == [(0, 1), (1, 0)]
+
+
+async def test_what_may_not_wait_is_refused_at_once_and_nothing_of_it_taken(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1, max_records=3)
+    first = await submit(committer, "a")
+    second = await submit(committer, "b", "c")
+    with pytest.raises(Overloaded):
+        await committer.submit(of("d", "e"))
+    assert committer.waiting == 2
+    third = await submit(committer, "d")
+    await gate.open(0)
+    await gate.open(1)
+    assert [await first, await second, await third] == [Outcome(recorded=n) for n in (1, 2, 1)]
+
+
+async def test_bytes_that_wait_are_bounded_too(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1, max_bytes=100_000)
+    tasks = [await submit(committer, "a"), await submit(committer, "b", size=60_000)]
+    with pytest.raises(Overloaded):
+        await committer.submit(of("c", size=60_000))
+    await gate.open(0)
+    await gate.open(1)
+    await asyncio.gather(*tasks)
+
+
+async def test_a_failure_reaches_all_who_waited_for_it_and_nobody_else(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=2)
+    failing = await submit(committer, "a", "b")
+    other = await submit(committer, "c")
+    await gate.open(0, DatabaseUnavailable("gone"))
+    with pytest.raises(DatabaseUnavailable, match="gone"):
+        await failing
+    await gate.open(1)
+    assert await other == Outcome(recorded=1)
+
+
+async def test_the_rest_of_a_request_that_has_failed_is_not_written(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1)
+    failing = await submit(committer, *map(str, range(MAX_ROWS * 3)))
+    await gate.open(0, DatabaseUnavailable("gone"))
+    with pytest.raises(DatabaseUnavailable):
+        await failing
+    after = await submit(committer, "z")
+    assert gate.statements[1:] == [["z"]]
+    await gate.open(1)
+    assert await after == Outcome(recorded=1)
+
+
+async def test_a_request_whose_caller_has_left_is_written_all_the_same(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1)
+    first = await submit(committer, "a")
+    second = await submit(committer, "b")
+    first.cancel()
+    await turns()
+    await gate.open(0)
+    await gate.open(1)
+    assert await second == Outcome(recorded=1)
+
+
+async def test_draining_waits_for_all_that_was_taken(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1)
+    tasks = [await submit(committer, "a"), await submit(committer, "b")]
+    draining = asyncio.create_task(committer.drain())
+    await gate.open(0)
+    assert not draining.done()
+    await gate.open(1)
+    await draining
+    await asyncio.gather(*tasks)

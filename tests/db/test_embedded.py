@@ -1,0 +1,122 @@
+"""The embedded PostgreSQL: shared, attached to, outlived, killed and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from db.embedded import Cluster, Embedded, EmbeddedFailed
+from db.postgres import Postgres
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "postgres"
+    Embedded(tmp_path / "postgres").discard()
+
+
+def postmaster(directory: Path) -> int:
+    return int((Cluster.at(directory).data / "postmaster.pid").read_text().splitlines()[0])
+
+
+async def ask(url: str, sql: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()
+
+
+async def test_a_second_start_attaches_and_the_last_to_leave_stops_it(directory: Path) -> None:
+    first, second = Embedded(directory), Embedded(directory)
+    url = first.start()
+    assert second.start() == url
+    first.stop()
+    assert await ask(url, "select 1") == 1
+    second.stop()
+    with pytest.raises(OSError, match=r"."):
+        await ask(url, "select 1")
+
+
+async def test_what_was_written_is_there_at_the_next_start(directory: Path) -> None:
+    first = Embedded(directory)
+    await ask(first.start(), "create table kept (number int)")
+    first.stop()
+    second = Embedded(directory)
+    assert await ask(second.start(), "select count(*) from kept") == 0
+    second.stop()
+
+
+async def test_it_keeps_commits_safe_from_a_power_cut(directory: Path) -> None:
+    embedded = Embedded(directory)
+    url = embedded.start()
+    assert [await ask(url, f"show {name}") for name in ("fsync", "synchronous_commit", "full_page_writes")] == ["on"] * 3
+    embedded.stop()
+
+
+async def test_nobody_gets_in_without_the_password(directory: Path) -> None:
+    embedded = Embedded(directory)
+    url = embedded.start()
+    password = url.split(":")[2].split("@")[0]
+    assert (directory / "password").stat().st_mode & 0o077 == 0
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(url.replace(password, "guess"))
+    embedded.stop()
+
+
+async def test_a_killed_server_is_started_again_by_the_next_statement(directory: Path) -> None:
+    embedded = Embedded(directory)
+    database = Postgres(embedded.url, patience=30)
+    await database.execute("create table kept (number int)")
+    for number in range(3):
+        await database.execute("insert into kept values (cast(:number as int))", {"number": number})
+        os.kill(postmaster(directory), signal.SIGKILL)
+    [row] = await database.execute("select count(*) as number from kept")
+    assert row["number"] == 3
+    await database.close()
+    embedded.stop()
+
+
+async def test_a_server_outlives_a_killed_user_and_is_found_again(directory: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from db.embedded import Embedded; print(Embedded(Path(sys.argv[1])).start(), flush=True); os.kill(os.getpid(), 9)"
+    started = subprocess.run(  # noqa: S603, ASYNC221 - our own code
+        [sys.executable, "-c", code, str(directory)], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert started.returncode == -signal.SIGKILL
+    embedded = Embedded(directory)
+    assert embedded.start() == started.stdout.strip()
+    embedded.stop()
+
+
+def test_a_stopped_one_is_not_started_by_a_late_statement(directory: Path) -> None:
+    embedded = Embedded(directory)
+    embedded.start()
+    embedded.stop()
+    with pytest.raises(EmbeddedFailed, match="stopped"):
+        embedded.start()
+
+
+def test_data_of_another_major_version_is_refused_by_name(directory: Path) -> None:
+    embedded = Embedded(directory)
+    embedded.start()
+    embedded.stop()
+    version = Cluster.at(directory).data / "PG_VERSION"
+    version.write_text("9\n")
+    refused = Embedded(directory)
+    with pytest.raises(EmbeddedFailed, match="was made by PostgreSQL 9"):
+        refused.start()
+    refused.stop()
+
+
+def test_a_directory_of_the_users_is_never_opened_to_others(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    embedded = Embedded(private / "postgres")
+    embedded.start()
+    embedded.discard()
+    assert private.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,143 @@
+"""Migrations: to the schema that schema.sql draws, from nothing or from a database of the user's own."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+import db
+from db.migrate import INDEX, migrate, migrations, pending
+from db.postgres import Postgres
+from db.store import Receipt, Store
+from tests import tables
+from tests.samples import decided, opt_out
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SCHEMA = """
+select c.relname as "table", a.attnum as position, a.attname as name, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull,
+       pg_get_expr(d.adbin, d.adrelid) as "default", c.reloptions
+  from pg_attribute a
+  join pg_class c on c.oid = a.attrelid
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+ where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and a.attnum > 0
+ order by 1, 2
+"""
+INDEXES = "select indexdef from pg_indexes where schemaname = 'public' order by 1"
+SEED = """
+create table email_preferences (
+    user_id          text      not null primary key,
+    email_address    text      not null,
+    marketing_opt_in boolean   not null default false,
+    updated_at       timestamp not null,
+    locale           text      not null default 'en'
+);
+create unique index email_preferences_idx_address on email_preferences (email_address);
+"""
+
+
+@pytest.fixture
+async def empty_database(empty_database_url: str) -> "AsyncIterator[Postgres]":
+    database = Postgres.at(empty_database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def owner(empty_database_url: str) -> "AsyncIterator[asyncpg.Connection]":
+    connection = await asyncpg.connect(empty_database_url)
+    yield connection
+    await connection.close()
+
+
+async def picture(connection: asyncpg.Connection) -> list[Any]:
+    return [dict(row) for sql in (SCHEMA, INDEXES) for row in await connection.fetch(sql)]
+
+
+async def test_the_migrations_lead_to_the_schema_that_is_drawn(
+    empty_database: Postgres, owner: asyncpg.Connection
+) -> None:
+    await migrate(empty_database)
+    migrated = await picture(owner)
+    await owner.execute("drop schema public cascade; create schema public")
+    await owner.execute(Path(db.__file__).with_name("schema.sql").read_text())
+    assert migrated == await picture(owner)
+
+
+async def test_migrating_twice_changes_nothing(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+    assert (await migrate(empty_database)).applied == list(migrations())
+    before = await picture(owner)
+    again = await migrate(empty_database)
+    assert (again.applied, again.warnings) == ([], [])
+    assert await picture(owner) == before
+
+
+async def test_processes_that_start_together_may_all_migrate(empty_database_url: str, owner: asyncpg.Connection) -> None:
+    databases = [Postgres.at(empty_database_url) for _ in range(4)]
+    await asyncio.gather(*map(migrate, databases))
+    assert await pending(databases[0]) == []
+    for database in databases:
+        await database.close()
+    assert await owner.fetchval("select count(*) from webhook_migrations") == len(migrations())
+
+
+async def test_a_new_database_has_everything_pending(empty_database: Postgres) -> None:
+    assert await pending(empty_database) == list(migrations())
+
+
+async def test_a_table_of_the_users_own_is_left_as_it_is(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+    await owner.execute(SEED)
+    await owner.execute("insert into email_preferences values ('1', 'Ada@example.test', true, '2020-01-01', 'de')")
+    before = [each for each in await picture(owner) if each.get("table") == "email_preferences"]
+    await migrate(empty_database)
+    assert [each for each in await picture(owner) if each.get("table") == "email_preferences"] == before
+    assert tuple(await owner.fetchrow("select * from email_preferences"))[1:3] == ("Ada@example.test", True)
+    store = Store(empty_database)
+    assert await store.record(decided(opt_out("ada@example.test"))) == Receipt(received=1, recorded=1, opted_out=1)
+
+
+async def test_the_index_can_be_turned_off(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+    await migrate(empty_database, preferences_index=False)
+    assert await owner.fetchval("select to_regclass($1)", INDEX) is None
+    await tables.add_people(owner, "ada@example.test")
+    assert (await Store(empty_database).record(decided(opt_out()))).opted_out == 1
+
+
+async def test_an_index_of_the_users_own_is_enough(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+    await owner.execute(SEED)
+    await owner.execute("create unique index theirs on email_preferences (lower(email_address))")
+    assert (await migrate(empty_database)).warnings == []
+    assert await owner.fetchval("select to_regclass($1)", INDEX) is None
+
+
+async def test_an_index_that_was_broken_off_is_made_anew(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+    await migrate(empty_database)
+    await owner.execute(f"update pg_index set indisvalid = false where indexrelid = '{INDEX}'::regclass")
+    assert (await migrate(empty_database)).warnings == []
+    assert await owner.fetchval(f"select indisvalid from pg_index where indexrelid = '{INDEX}'::regclass")
+
+
+async def test_where_the_table_belongs_to_somebody_else_the_index_is_a_warning(
+    empty_database_url: str, owner: asyncpg.Connection
+) -> None:
+    await owner.execute(SEED)
+    await owner.execute(
+        """
+        drop role if exists service;
+        create role service login password 'x';
+        grant create, usage on schema public to service;
+        grant select, update on email_preferences to service;
+        """
+    )
+    database = Postgres.at(empty_database_url.replace("postgres:" + empty_database_url.split(":")[2].split("@")[0], "service:x"))
+    migrated = await migrate(database)
+    assert migrated.applied == list(migrations())
+    [warning] = migrated.warnings
+    assert "create index concurrently" in warning
+    await tables.add_people(owner, "ada@example.test")
+    assert (await Store(database).record(decided(opt_out()))).opted_out == 1
+    await database.close()
+    await owner.execute("drop owned by service; drop role service")

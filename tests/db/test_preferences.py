@@ -1,0 +1,179 @@
+"""`email_preferences` is the user's own: which of our decisions count beside what their application writes."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from db.postgres import Postgres
+from db.store import Receipt, Store
+from tests import tables
+from tests.samples import NOON, decided, opt_in, opt_out
+
+if TYPE_CHECKING:
+    import asyncpg
+
+ADA = "ada@example.test"
+
+
+async def test_a_decision_stamps_the_row_with_the_moment_of_writing(store: Store, connection: "asyncpg.Connection") -> None:
+    await tables.add_people(connection, ADA)
+    before = datetime.now(UTC).replace(tzinfo=None)
+    await store.record(decided(opt_out()))
+    assert before - timedelta(seconds=1) < await tables.updated_at(connection, ADA) < before + timedelta(seconds=10)
+
+
+async def test_a_decision_that_changes_no_flag_stamps_the_row_but_counts_no_flip(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, ADA, opted_in=False)
+    assert await store.record(decided(opt_out())) == Receipt(received=1, recorded=1)
+    assert await tables.updated_at(connection, ADA) > tables.LONG_AGO
+
+
+async def test_an_older_decision_that_comes_later_changes_nothing(store: Store, connection: "asyncpg.Connection") -> None:
+    await tables.add_people(connection, ADA)
+    await store.record(decided(opt_out(minutes=5)))
+    stamp = await tables.updated_at(connection, ADA)
+    assert await store.record(decided(opt_in(minutes=4))) == Receipt(received=1, recorded=1)
+    assert await tables.updated_at(connection, ADA) == stamp
+    assert await tables.preferences(connection) == {ADA: False}
+
+
+async def test_our_own_write_does_not_stand_in_the_way_of_a_newer_decision_made_before_it(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    """Written now, decided at noon; the opt-in of 12:01 arrives after our stamp, which is no write of the application."""
+    await tables.add_people(connection, ADA)
+    await store.record(decided(opt_out(minutes=0)))
+    assert await store.record(decided(opt_in(minutes=1))) == Receipt(received=1, recorded=1, opted_in=1)
+    assert await store.record(decided(opt_out(minutes=2))) == Receipt(received=1, recorded=1, opted_out=1)
+    assert await store.record(decided(opt_in(minutes=3))) == Receipt(received=1, recorded=1, opted_in=1)
+
+
+async def test_an_opt_in_made_before_the_application_opted_out_is_skipped(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, ADA)
+    await tables.application_writes(connection, ADA, opted_in=False)
+    stamp = await tables.updated_at(connection, ADA)
+    assert await store.record(decided(opt_in())) == Receipt(received=1, recorded=1)
+    assert await tables.preferences(connection) == {ADA: False}
+    assert await tables.updated_at(connection, ADA) == stamp
+
+
+async def test_an_opt_out_counts_even_where_the_application_wrote_an_opt_in_since(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, ADA, opted_in=False)
+    await tables.application_writes(connection, ADA, opted_in=True)
+    assert await store.record(decided(opt_out())) == Receipt(received=1, recorded=1, opted_out=1)
+
+
+async def test_an_overruled_opt_out_of_an_opted_out_row_leaves_the_stamp_so_that_an_older_opt_in_stays_out(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, ADA)
+    await tables.application_writes(connection, ADA, opted_in=False)
+    stamp = await tables.updated_at(connection, ADA)
+    await store.record(decided(opt_out(minutes=1)))
+    assert await tables.updated_at(connection, ADA) == stamp
+    await store.record(decided(opt_in(minutes=2)))
+    assert await tables.preferences(connection) == {ADA: False}
+
+
+async def test_the_application_has_the_last_word_after_our_write(store: Store, connection: "asyncpg.Connection") -> None:
+    await tables.add_people(connection, ADA)
+    await store.record(decided(opt_out(minutes=1)))
+    await tables.application_writes(connection, ADA, opted_in=True)
+    await store.record(decided(opt_out(minutes=0)))
+    assert await tables.preferences(connection) == {ADA: True}
+
+
+@pytest.mark.parametrize("index", [True, False], ids=["with index", "without"])
+async def test_chunks_that_wait_for_each_other_see_each_others_stamps(
+    store: Store, database_url: str, connection: "asyncpg.Connection", *, index: bool
+) -> None:
+    """The second waits behind the first, which a third transaction holds back: it must work on what the first wrote."""
+    if not index:
+        await connection.execute("drop index email_preferences_lower_email_address")
+    await tables.add_people(connection, ADA)
+    other = Store(Postgres.at(database_url))
+    for minute in range(0, 20, 2):
+        async with connection.transaction():
+            await connection.execute("select 1 from email_preferences for update")
+            first = asyncio.create_task(store.record(decided(opt_out(minutes=minute))))
+            await waits(connection, 1)
+            second = asyncio.create_task(other.record(decided(opt_in(minutes=minute + 1))))
+            await waits(connection, 2)
+        assert await first == Receipt(received=1, recorded=1, opted_out=1)
+        assert await second == Receipt(received=1, recorded=1, opted_in=1)
+    await other.close()
+
+
+async def waits(connection: "asyncpg.Connection", number: int) -> None:
+    """Until so many statements wait for a lock."""
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    while await connection.fetchval(waiting) < number:
+        await connection.execute("select pg_stat_clear_snapshot()")
+        await asyncio.sleep(0.005)
+
+
+async def test_an_application_write_that_commits_while_we_wait_is_seen(store: Store, connection: "asyncpg.Connection") -> None:
+    await tables.add_people(connection, ADA)
+    await store.record(decided(opt_in(minutes=0)))
+    async with connection.transaction():
+        await tables.application_writes(connection, ADA, opted_in=False)
+        waiting = asyncio.create_task(store.record(decided(opt_in(minutes=1))))
+        await waits(connection, 1)
+    assert await waiting == Receipt(received=1, recorded=1)
+    assert await tables.preferences(connection) == {ADA: False}
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp(0)"])
+async def test_an_opt_out_takes_effect_whatever_kind_of_stamp_the_users_column_keeps(
+    store: Store, connection: "asyncpg.Connection", kind: str
+) -> None:
+    await connection.execute(f"alter table email_preferences alter updated_at type {kind}")
+    await connection.execute(
+        "insert into email_preferences values ('1', $1, true, '2020-01-01')", ADA
+    )
+    await store.record(decided(opt_out(minutes=0)))
+    await store.record(decided(opt_in(minutes=1)))
+    assert await store.record(decided(opt_out(minutes=2))) in (
+        Receipt(received=1, recorded=1, opted_out=1),
+        Receipt(received=1, recorded=1),
+    )
+    assert await tables.preferences(connection) == {ADA: False}
+
+
+async def test_the_users_own_columns_triggers_and_foreign_keys_stay_as_they_are(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    await connection.execute(
+        """
+        alter table email_preferences add column locale text not null default 'de', add column score int;
+        create table orders (user_id text references email_preferences);
+        create table audit (address text, was boolean, now boolean);
+        create function note() returns trigger language plpgsql as
+        'begin insert into audit values (new.email_address, old.marketing_opt_in, new.marketing_opt_in); return new; end';
+        create trigger note after update on email_preferences for each row execute function note();
+        """
+    )
+    await tables.add_people(connection, ADA)
+    await connection.execute("insert into orders select user_id from email_preferences")
+    await store.record(decided(opt_out()))
+    assert dict(await connection.fetchrow("select locale, score, marketing_opt_in from email_preferences")) == {
+        "locale": "de",
+        "score": None,
+        "marketing_opt_in": False,
+    }
+    assert [tuple(row) for row in await connection.fetch("select * from audit")] == [(ADA, True, False)]
+
+
+async def test_user_ids_may_be_of_any_type(store: Store, connection: "asyncpg.Connection") -> None:
+    await connection.execute("alter table email_preferences alter user_id type bigint using 1")
+    await connection.execute("insert into email_preferences values (7, $1, true, '2020-01-01')", ADA)
+    assert await store.record(decided(opt_out())) == Receipt(received=1, recorded=1, opted_out=1)
+    assert (await tables.ledger(connection)) == {(ADA, ""): (NOON, False)}
