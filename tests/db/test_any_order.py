@@ -26,8 +26,8 @@ consent_events = st.builds(
     event,
     st.sampled_from("abc"),
     type=st.sampled_from([EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED, EventType.COMPLAINED, EventType.DELIVERED]),
-    email_address=st.sampled_from(["ada@example.test", " ADA@Example.test", "bob@example.test", "who@example.test"]),
-    minutes=st.integers(0, 4),
+    email_address=st.sampled_from(["ada@example.test", " ADA@Example.test", "bob@example.test"]),
+    minutes=st.integers(0, 2),
     topic=st.sampled_from([None, None, "news", "all"]),
     by_recipient=st.booleans(),
 )
@@ -36,14 +36,14 @@ consent_events = st.builds(
 @st.composite
 def plans(draw: st.DrawFn) -> tuple[list[Event], list[list[list[Event]]]]:
     """Events, and two or three rounds of deliveries that go out at once: each event in one at least, some in more."""
-    events = [replace(each, natural_key=(n,)) for n, each in enumerate(draw(st.lists(consent_events, min_size=1, max_size=14)))]
+    events = [replace(each, natural_key=(n,)) for n, each in enumerate(draw(st.lists(consent_events, min_size=1, max_size=20)))]
     sent = draw(st.permutations(events + draw(st.lists(st.sampled_from(events), max_size=10))))
     rounds: list[list[list[Event]]] = [[[]]]
     for each in sent:
-        match draw(st.integers(0, 5)):
+        match draw(st.integers(0, 7)):
             case 0:
                 rounds.append([[each]])
-            case 1 | 2:
+            case 1:
                 rounds[-1].append([each])
             case _:
                 rounds[-1][-1].append(each)
