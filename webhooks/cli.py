@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from db.migrate import migrate, pending
 from db.postgres import Postgres
 from db.reports import latest_events, preferences_problems
 from db.store import Store
+from db.upkeep import prune_payloads, prune_tokens, repair_preferences
 from webhooks.ingest import Source
 from webhooks.settings import Settings, SettingsError, load_settings
 from webhooks.trial import trial_source, trial_sources
@@ -37,6 +39,7 @@ out = Console()
 err = Console(stderr=True)
 
 MIGRATION_SECONDS = 3600.0
+UPKEEP_SECONDS = 600.0
 
 
 class Failed(Exception):
@@ -249,6 +252,31 @@ async def replay_and_tell() -> None:
     out.print(f"recorded {replayed.recorded} events; {len(replayed.still_dead)} dead letters are still dead", highlight=False)
     for identity, error in replayed.still_dead.items():
         out.print(f"  {identity}  {error}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def prune(
+    payloads_after: Annotated[
+        int | None, typer.Option("--payloads-after", min=1, metavar="DAYS", help="Forget the payloads of older events.")
+    ] = None,
+) -> None:
+    """Upkeep, for a daily schedule: apply opt-outs to rows that came later, forget what is no longer needed.
+
+    An opt-out of an address that had no row in email_preferences is remembered; this applies it to a row that was
+    imported since. One-time tokens that have outlived their signatures go.
+
+    Example: webhooks prune --payloads-after 90
+    """
+    asyncio.run(prune_and_tell(payloads_after))
+
+
+async def prune_and_tell(payloads_after: int | None) -> None:
+    async with database(load_settings(), statement_seconds=UPKEEP_SECONDS) as db:
+        out.print(f"opted out {await repair_preferences(db)} rows of email_preferences that came after the opt-out")
+        out.print(f"forgot {await prune_tokens(db)} one-time tokens")
+        if payloads_after:
+            before = datetime.now(UTC) - timedelta(days=payloads_after)
+            out.print(f"forgot the payloads of {await prune_payloads(db, before)} events")
 
 
 @app.command()
