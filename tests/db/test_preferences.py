@@ -1,6 +1,7 @@
 """`email_preferences` is the user's own: which of our decisions count beside what their application writes."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,32 @@ async def test_an_application_write_that_commits_while_we_wait_is_seen(store: St
         await waits(connection, 1)
     assert await waiting == Receipt(received=1, recorded=1)
     assert await tables.preferences(connection) == {ADA: False}
+
+
+async def test_a_stamp_is_read_once_the_ledgers_lock_is_ours(store: Store, connection: "asyncpg.Connection") -> None:
+    """So that the stamps of one address never run back, however long a statement has waited."""
+    await tables.add_people(connection, ADA)
+    await store.record(decided(opt_in(minutes=0)))
+    async with connection.transaction():
+        await connection.execute("select 1 from email_consents for update")
+        waiting = asyncio.create_task(store.record(decided(opt_out(minutes=1))))
+        await waits(connection, 1)
+        released = await connection.fetchval("select clock_timestamp() at time zone 'UTC'")
+    await waiting
+    assert await tables.updated_at(connection, ADA) > released
+
+
+async def test_a_repeat_of_an_opt_out_that_tells_no_time_takes_no_effect_again(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    """It counts from its receipt, and each repeat is received later: only the first may count."""
+    await tables.add_people(connection, ADA)
+    first = replace(opt_out(), at=None)
+    await store.record(decided(first))
+    await tables.application_writes(connection, ADA, opted_in=True)
+    again = replace(first, item=replace(first.item, received_at=first.item.received_at + timedelta(hours=1)))
+    assert await store.record(decided(again)) == Receipt(received=1, duplicates=1)
+    assert await tables.preferences(connection) == {ADA: True}
 
 
 @pytest.mark.parametrize("kind", ["timestamptz", "timestamp(0)"])
