@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NewType, final
@@ -17,12 +17,17 @@ class NotVerified(Exception):
     """Nothing proves that the provider sent this request."""
 
 
+class ProofUnavailable(Exception):
+    """What would prove the request (a certificate) cannot be had now: the provider must send again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRequest:
     """One delivery as it came in: header names in lower case, the body byte for byte (decompressed)."""
 
     source: str
     body: bytes
+    method: str = "POST"
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -61,6 +66,23 @@ class Batch:
     token: Token | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider wants to hear before it sends events."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""GET an https address: the body of a 200, no redirect followed. Raises ProofUnavailable."""
+
+
+async def fetch_nothing(url: str) -> bytes:
+    raise ProofUnavailable(f"nothing to fetch {url} with")
+
+
 class Options(BaseModel):
     """What a source may set beside its keys. Names that an adapter does not know are refused."""
 
@@ -71,7 +93,8 @@ class Adapter(ABC):
     """One provider's dialect.
 
     A subclass names itself and says, as data, what else differs; `keys` and `options` come from the source's settings.
-    Its constructor raises ValueError for a key that cannot be one, naming what a right one looks like.
+    Its constructor raises ValueError for a key that cannot be one, naming what a right one looks like. The service
+    gives it `fetch`, all the I/O there is: only a signature whose certificate lies at an address needs it.
     """
 
     name: ClassVar[str]
@@ -98,6 +121,7 @@ class Adapter(ABC):
         self.source = source
         self.keys = keys
         self.options = self.Options.model_validate(options or {})
+        self.fetch: Fetch = fetch_nothing
 
     @abstractmethod
     async def verify(self, request: WebhookRequest) -> Verified:
@@ -123,6 +147,13 @@ class Adapter(ABC):
     @abstractmethod
     def new_key(cls) -> str:
         """A key good for `verify` and `sign`, for trying out."""
+
+    async def handshake(self, request: WebhookRequest) -> Answer | None:  # noqa: ARG002
+        """What the provider asks before it sends events: asked of a verified POST, and of an unproven GET, HEAD or OPTIONS.
+
+        None where nothing is asked: a POST goes on to `parse`.
+        """
+        return None
 
     def token(self, request: Verified) -> str | None:
         """The part of the proof that the provider makes anew for each body, where the proof does not cover the body."""

@@ -62,6 +62,7 @@ class Payload(BaseModel):
     timestamp: Any = None
     sg_event_id: str | None = None
     sg_message_id: str | None = None
+    smtp_id: str | None = Field(None, alias="smtp-id")
     type: str | None = None
     asm_group_id: str | None = None
     category: str | list[str] | None = None
@@ -176,7 +177,7 @@ def natural_key(payload: Payload, email_address: str | None) -> tuple[str | None
     return (
         payload.event,
         email_address and email_address.lower(),
-        payload.sg_message_id,
+        payload.sg_message_id or payload.smtp_id,
         str(payload.timestamp),
         payload.url,
         payload.asm_group_id,

@@ -2,16 +2,15 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from providers.adapter import NotVerified, WebhookRequest
+from providers.adapter import NotVerified, Options, WebhookRequest
 from providers.events import moment
 
 ECDSA = ec.ECDSA(hashes.SHA256())
@@ -29,13 +28,29 @@ def same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(errors="replace"), other.encode(errors="replace"))
 
 
-def hmac_hex(key: str, message: bytes) -> str:
-    return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
+def mac(key: str | bytes, message: bytes, digest: str = "sha256") -> bytes:
+    return hmac.new(key.encode() if isinstance(key, str) else key, message, digest).digest()
 
 
-def check_hmac(signature: str, message: bytes, keys: Iterable[str]) -> None:
-    if not any([same(hmac_hex(key, message), signature) for key in keys]):
-        raise NotVerified("no key makes this signature")
+def hmac_hex(key: str | bytes, message: bytes, digest: str = "sha256") -> str:
+    return mac(key, message, digest).hex()
+
+
+def hmac_base64(key: str | bytes, message: bytes, digest: str = "sha256") -> str:
+    return base64.b64encode(mac(key, message, digest)).decode()
+
+
+def check_hmac(
+    signature: str,
+    message: bytes,
+    keys: Iterable[str | bytes],
+    *,
+    digest: str = "sha256",
+    encoded: Callable[[str | bytes, bytes, str], str] = hmac_hex,
+) -> None:
+    """`encoded` is how the provider writes it: `hmac_hex` (in lower case) or `hmac_base64`."""
+    if not any([same(encoded(key, message, digest), signature) for key in keys]):
+        raise NotVerified("the signature is of no key")
 
 
 def check_fresh(timestamp: object, received_at: datetime, *, past: timedelta, future: timedelta) -> None:
@@ -68,6 +83,46 @@ def basic_authorization(credentials: str) -> str:
 def check_secret(secret: str, keys: Iterable[str]) -> None:
     if not any([same(key, secret) for key in keys]):
         raise NotVerified("no key is this secret")
+
+
+class CredentialOptions(Options):
+    """`header`: the name of a header in which the provider sends the key."""
+
+    header: str | None = None
+
+
+def check_credential(request: WebhookRequest, keys: Iterable[str], header_name: str | None) -> None:
+    """For providers that sign nothing: the secret that their user has given them together with our address.
+
+    A key `user:password` comes as HTTP basic authentication, any other as a bearer token or as `?key=…` in the address;
+    where the source's option `header` names one, every key comes in that header instead.
+    """
+    if header_name:
+        check_secret(header(request, header_name), keys)
+    elif "key" in request.query:
+        check_secret(request.query["key"], keys)
+    elif request.headers.get("authorization", "").lower().startswith("bearer "):
+        check_secret(request.headers["authorization"][7:].strip(), keys)
+    elif "authorization" in request.headers:
+        check_secret(basic_credentials(request), keys)
+    else:
+        raise NotVerified("no credential: neither an Authorization header nor ?key= in the address")
+
+
+def credential(key: str, header_name: str | None) -> dict[str, dict[str, str]]:
+    """The `headers` and `query` in which a provider would send this key."""
+    if header_name:
+        return {"headers": {header_name.lower(): key}, "query": {}}
+    if ":" in key:
+        return {"headers": {"authorization": basic_authorization(key)}, "query": {}}
+    return {"headers": {}, "query": {"key": key}}
+
+
+def checked_keys(keys: Sequence[str], what: str) -> Sequence[str]:
+    """Raises ValueError for an empty one: it would let in everybody who sends nothing."""
+    if not all(key.strip() for key in keys):
+        raise ValueError(f"an empty key: {what}")
+    return keys
 
 
 def ecdsa_public_key(text: str) -> ec.EllipticCurvePublicKey:
@@ -110,6 +165,23 @@ def check_ecdsa(signature: str, message: bytes, keys: Iterable[ec.EllipticCurveP
     for key in keys:
         try:
             key.verify(der, message, ECDSA)
+        except InvalidSignature:
+            continue
+        return
+    raise NotVerified("the signature is of no key")
+
+
+def check_rsa(
+    signature: str, message: bytes, keys: Iterable[rsa.RSAPublicKey], algorithm: hashes.HashAlgorithm
+) -> None:
+    """`signature` is base64 of PKCS#1 v1.5."""
+    try:
+        raw = base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        raise NotVerified("the signature is not base64") from None
+    for key in keys:
+        try:
+            key.verify(raw, message, padding.PKCS1v15(), algorithm)
         except InvalidSignature:
             continue
         return

@@ -23,7 +23,8 @@ from db.embedded import Embedded
 from db.migrate import migrate, pending
 from db.postgres import Postgres
 from db.store import Receipt, Store
-from providers.adapter import NotVerified, WebhookRequest
+from providers.adapter import Answer, NotVerified, ProofUnavailable, WebhookRequest
+from webhooks.fetch import fetch
 from webhooks.ingest import Delivery, Source, ingest
 from webhooks.settings import Settings, SettingsError, load_settings
 from webhooks.telemetry import CONTENT_TYPE, WAITING, configure_logging, log, metrics, tell
@@ -55,6 +56,7 @@ STATUSES: Mapping[type[Exception], tuple[int, str]] = {
     TooSlow: (408, "too_slow"),
     ShuttingDown: (503, "shutting_down"),
     Overloaded: (503, "overloaded"),
+    ProofUnavailable: (503, "proof_unavailable"),
     DatabaseMisconfigured: (503, "database_misconfigured"),
     DatabaseUnavailable: (503, "database_unavailable"),
 }
@@ -84,7 +86,7 @@ def create_app(settings: Settings) -> Starlette:
     service = new_service(settings)
     app = Starlette(
         routes=[
-            Route("/webhooks/{source}", take, methods=["POST", "GET"]),
+            Route("/webhooks/{source}", take, methods=["POST", "GET", "OPTIONS"]),
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", expose),
@@ -103,6 +105,7 @@ def new_service(settings: Settings) -> Service:
             ['WEBHOOKS_SOURCES: no source, so nothing could come in: set it to {"sendgrid": {"keys": ["MFkw…"]}} or the like']
         )
     for name, source in sources.items():
+        source.adapter.fetch = fetch
         if not source.verify:
             log.warning("NOT VERIFIED: anybody can opt anybody out or in through this source", source=name, verify=False)
     embedded = Embedded(settings.data_dir / "postgres") if settings.database_url is None else None
@@ -146,15 +149,19 @@ async def receive(request: Request) -> Response:
         if service.is_stopping:
             raise ShuttingDown
         body = await read_body(request, service)
-        delivery = await ingest(webhook_request(request, name, body), source, service.store)
-        response = to_json(200, delivery.receipt)
+        outcome = await ingest(webhook_request(request, name, body), source, service.store)
+        if isinstance(outcome, Answer):
+            response = spoken(outcome)
+        else:
+            delivery = outcome
+            response = to_json(200, delivery.receipt)
     except ClientDisconnect:
         # Nobody hears this answer, and nothing was begun: the provider sends again.
         error = "the sender hung up before its body had come"
         response = Response(status_code=400)
     except Exception as failure:  # noqa: BLE001 - whatever it is, the provider must send again
         error = f"{type(failure).__name__}: {failure}"
-        response = answer(failure, source)
+        response = answer_to(failure, source)
     finally:
         service.held_bytes -= len(body)
         WAITING.set(service.store.committer.waiting)
@@ -163,9 +170,21 @@ async def receive(request: Request) -> Response:
 
 
 async def look(request: Request) -> Response:
-    """GET and HEAD /webhooks/{source}: providers look whether somebody lives here before they send."""
-    source = found(request.app.state.service, request)
-    return to_json(200, {"source": source.adapter.source, "provider": source.adapter.name})
+    """GET, HEAD and OPTIONS /webhooks/{source}: providers look whether somebody lives here before they send."""
+    adapter = found(request.app.state.service, request).adapter
+    try:
+        answer = await adapter.handshake(webhook_request(request, adapter.source, b""))
+    except NotVerified as failure:
+        return answer_to(failure)
+    if answer:
+        return spoken(answer)
+    if request.method == "OPTIONS":
+        raise HTTPException(405, headers={"Allow": "GET, HEAD, POST"})
+    return to_json(200, {"source": adapter.source, "provider": adapter.name})
+
+
+def spoken(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, {"Content-Type": "application/json", **answer.headers})
 
 
 async def alive(_: Request) -> Response:
@@ -181,7 +200,7 @@ async def ready(request: Request) -> Response:
         missing = await pending(service.database)
     except (ShuttingDown, DatabaseUnavailable) as failure:
         log.warning("not ready", error=f"{type(failure).__name__}: {failure}")
-        return answer(failure)
+        return answer_to(failure)
     if missing:
         detail = f"the database has not seen {', '.join(missing)}: run `webhooks migrate`"
         return to_json(503, {"error": "not_migrated", "detail": detail}, {"Retry-After": str(RETRY_SECONDS)})
@@ -207,7 +226,7 @@ def found(service: Service, request: Request) -> Source:
         raise HTTPException(404, "there is no such source") from None
 
 
-def answer(failure: Exception, source: Source | None = None) -> Response:
+def answer_to(failure: Exception, source: Source | None = None) -> Response:
     for kind in type(failure).__mro__:
         if kind in STATUSES:
             status, name = STATUSES[kind]
@@ -242,11 +261,20 @@ def to_json(status: int, value: Receipt | dict[str, Any], headers: Mapping[str, 
 def webhook_request(request: Request, source: str, body: bytes) -> WebhookRequest:
     return WebhookRequest(
         source=source,
+        method=request.method,
         body=body,
-        headers=dict(request.headers),
+        headers=headers_of(request),
         query=dict(request.query_params),
         received_at=datetime.now(UTC),
     )
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """One that is sent twice is joined, as HTTP says: no proof is ever taken from the first or the last of two."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 async def read_body(request: Request, service: Service) -> bytes:

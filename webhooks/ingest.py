@@ -1,9 +1,9 @@
-"""The whole story of one delivery: verify → parse → decide → record."""
+"""The whole story of one delivery: verify → (handshake) → parse → decide → record."""
 
 from dataclasses import dataclass, field
 
 from db.store import Receipt, Store
-from providers.adapter import Adapter, Batch, Verified, WebhookRequest
+from providers.adapter import Adapter, Answer, Batch, Verified, WebhookRequest
 from webhooks.consent import TopicPolicy, decide
 
 
@@ -22,8 +22,10 @@ class Delivery:
     receipt: Receipt
 
 
-async def ingest(request: WebhookRequest, source: Source, store: Store) -> Delivery:
-    """Raises NotVerified and DatabaseUnavailable; after the latter nothing, or a part, has been recorded."""
+async def ingest(request: WebhookRequest, source: Source, store: Store) -> Delivery | Answer:
+    """Raises NotVerified, ProofUnavailable and DatabaseUnavailable; after the last nothing, or a part, has been recorded."""
     verified = await source.adapter.verify(request) if source.verify else Verified(request)
+    if answer := await source.adapter.handshake(verified):
+        return answer
     batch = decide(source.adapter.parse(verified), source.topics)
     return Delivery(batch, await store.record(batch))

@@ -61,11 +61,15 @@ async def send(url: str, requests: Iterator[WebhookRequest]) -> AsyncIterator[Se
 
 async def deliver(client: httpx.AsyncClient, url: str, request: WebhookRequest) -> httpx.Response:
     for _ in range(TRIES - 1):
-        response = await client.post(url, content=request.body, headers=dict(request.headers))
+        response = await post(client, url, request)
         if response.status_code not in {429, 503}:
             return response
         await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
-    return await client.post(url, content=request.body, headers=dict(request.headers))
+    return await post(client, url, request)
+
+
+async def post(client: httpx.AsyncClient, url: str, request: WebhookRequest) -> httpx.Response:
+    return await client.post(url, content=request.body, headers=dict(request.headers), params=dict(request.query))
 
 
 def note(sent: Sent, response: httpx.Response) -> None:

@@ -45,6 +45,7 @@ def as_json(batch: Batch) -> dict[str, Any]:
 def event_as_json(event: Event) -> dict[str, Any]:
     told = {each.name: getattr(event, each.name) for each in fields(event) if each.name not in TOLD_ELSEWHERE}
     told["occurred_at"] = event.occurred_at
+    told["by_recipient"] = None if event.by_recipient else False
     return {name: as_text(value) for name, value in sorted(told.items()) if value not in (None, (), {})}
 
 

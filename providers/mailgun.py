@@ -1,0 +1,320 @@
+"""Mailgun: one event a request; its proof lies in the body, beside the event, and does not cover it."""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from providers.adapter import Adapter, NotVerified, Verified, WebhookRequest
+from providers.decoding import Unreadable, decode, encode, form, shaped
+from providers.events import BounceClass, Event, EventType, Item, address, moment
+from providers.signing import check_fresh, check_hmac, checked_keys, hmac_hex
+
+# Mailgun retries for 8 hours and advises not to be strict.
+PAST, FUTURE = timedelta(hours=24), timedelta(minutes=5)
+PROOF = ("timestamp", "token", "signature")
+
+TYPES = {
+    "accepted": EventType.ACCEPTED,
+    "delivered": EventType.DELIVERED,
+    "rejected": EventType.DROPPED,
+    "opened": EventType.OPENED,
+    "clicked": EventType.CLICKED,
+    "unsubscribed": EventType.UNSUBSCRIBED,
+    "complained": EventType.COMPLAINED,
+    # The former webhooks' own names, sent as forms.
+    "bounced": EventType.BOUNCED,
+    "dropped": EventType.DROPPED,
+}
+
+SUPPRESSED_CODES = {"605", "606", "607", "625"}
+SOFT_CODES = {"498", "499", "602"}
+SOFT_REASONS = {"old", "espblock", "greylisted", "blacklisted"}
+
+
+class Proof(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    timestamp: str
+    token: str
+    signature: str
+
+
+class Status(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    code: str | None = None
+    message: str | None = None
+    description: str | None = None
+    bounce_type: str | None = Field(None, alias="bounce-type")
+
+
+class Payload(BaseModel):
+    """What we read, under Mailgun's own names; the rest stays in the item's payload."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    event: str
+    id: str | None = None
+    timestamp: Any = None
+    recipient: str | None = None
+    severity: str | None = None
+    reason: str | None = None
+    url: str | None = None
+    ip: str | None = None
+    tags: list[str] = []
+    account: dict[str, Any] = {}
+    domain: dict[str, Any] = {}
+    message: dict[str, Any] = {}
+    client_info: dict[str, Any] = Field({}, alias="client-info")
+    mailing_list: dict[str, Any] = Field({}, alias="mailing-list")
+    user_variables: dict[str, Any] = Field({}, alias="user-variables")
+    reject: dict[str, Any] = {}
+    status: Status = Field(Status.model_validate({}), alias="delivery-status")
+
+    @property
+    def message_headers(self) -> Mapping[str, Any]:
+        headers = self.message.get("headers")
+        return headers if isinstance(headers, dict) else {}
+
+
+class Mailgun(Adapter):
+    name = "mailgun"
+    key = "the HTTP webhook signing key (Mailgun › Sending › Webhooks), not the API key"
+    final_statuses = (200, 406)
+    samples = {
+        "unsubscribed": {},
+        "complained": {},
+        "delivered": {"delivery-status": {"code": 250, "message": "OK"}},
+        "opened": {"ip": "192.0.2.1", "client-info": {"user-agent": "Mozilla/5.0", "bot": ""}},
+        "clicked": {
+            "ip": "192.0.2.1",
+            "url": "https://example.com/offer",
+            "client-info": {"user-agent": "Mozilla/5.0", "bot": ""},
+        },
+        "permanent_fail": {
+            "event": "failed",
+            "severity": "permanent",
+            "reason": "bounce",
+            "delivery-status": {"code": 550, "message": "5.1.1 no such user", "bounce-type": "hard"},
+        },
+        "temporary_fail": {
+            "event": "failed",
+            "severity": "temporary",
+            "reason": "generic",
+            "delivery-status": {"code": 451, "message": "4.7.1 try again later", "retry-seconds": 600},
+        },
+        "accepted": {},
+    }
+
+    def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(source, checked_keys(keys, self.key), options)
+
+    async def verify(self, request: WebhookRequest) -> Verified:
+        check_fresh(self._proof(request).timestamp, request.received_at, past=PAST, future=FUTURE)
+        return Verified(request)
+
+    def token(self, request: Verified) -> str | None:
+        try:
+            return self._proof(request).token
+        except NotVerified:
+            return None
+
+    def _proof(self, request: WebhookRequest) -> Proof:
+        """The one that a key of ours has made. Raises NotVerified."""
+        refusal = NotVerified("no signature with timestamp, token and signature in the body")
+        for proof in proofs_in(value_of(request.body)):
+            try:
+                check_hmac(proof.signature, f"{proof.timestamp}{proof.token}".encode(), self.keys)
+            except NotVerified as error:
+                refusal = error
+            else:
+                return proof
+        raise refusal
+
+    def split(self, body: bytes) -> Iterable[bytes]:
+        return [body]
+
+    def decode(self, raw: bytes) -> tuple[Any, bytes]:
+        if is_json(raw):
+            return decode(raw)
+        fields: dict[str, str] = {}
+        for name, value in form(raw):
+            # A sender's own variables lie in the same form: they come after Mailgun's fields, but before the proof.
+            if name in PROOF:
+                fields[name] = value
+            else:
+                fields.setdefault(name, value)
+        return fields, encode(fields)
+
+    def read(self, item: Item) -> Iterable[Event]:
+        if not isinstance(item.value, dict):
+            raise Unreadable(f"not an object but {type(item.value).__name__}")
+        if "event-data" in item.value:
+            return [read_event(item, shaped(Payload, item.value["event-data"]))]
+        if "event" in item.value:
+            return [read_event(item, shaped(Payload, from_form(item.value)))]
+        if "recipient" in item.value or "sender" in item.value:
+            return [read_inbound(item)]
+        raise Unreadable("neither event-data nor the fields of a form")
+
+    def sample(self, event: str, email_address: str, at: datetime, number: int) -> dict[str, Any]:
+        return {
+            "id": f"sample-{number}",
+            "event": event,
+            "timestamp": at.timestamp(),
+            "recipient": email_address,
+            "account": {"id": "sample"},
+            "domain": {"name": "mg.example.com"},
+            "tags": ["sample"],
+            "user-variables": {},
+            "message": {"headers": {"to": email_address, "message-id": f"sample-{number}@mg.example.com"}},
+            **self.samples[event],
+        }
+
+    def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
+        return [self._signed(sample, at) for sample in samples]
+
+    def _signed(self, sample: Any, at: datetime) -> WebhookRequest:
+        timestamp, token = str(int(at.timestamp())), secrets.token_hex(25)
+        signature = hmac_hex(self.keys[0], f"{timestamp}{token}".encode())
+        proof = {"timestamp": timestamp, "token": token, "signature": signature}
+        body = encode({"signature": proof, "event-data": sample})
+        return WebhookRequest(
+            source=self.source, headers={"content-type": "application/json"}, body=body, received_at=at
+        )
+
+    @classmethod
+    def new_key(cls) -> str:
+        return secrets.token_hex(16)
+
+
+def is_json(body: bytes) -> bool:
+    """By its first byte: no form begins so, and no content type is relied on, for none is proven."""
+    return body.lstrip(b" \t\r\n\xef\xbb\xbf\xff\xfe\x00")[:1] in {b"{", b"["}
+
+
+def value_of(body: bytes) -> dict[str, Any]:
+    """The body's fields as they lie outermost; of a name that comes several times the last. Raises NotVerified."""
+    if not is_json(body):
+        return dict(form(body))
+    try:
+        value, _ = decode(body)
+    except Unreadable as error:
+        raise NotVerified(f"no signature to be found in the body: {error}") from None
+    if not isinstance(value, dict):
+        raise NotVerified("no signature in the body: it is not an object")
+    return value
+
+
+def proofs_in(body: Mapping[str, Any]) -> list[Proof]:
+    """The account's own and, for a subaccount, its parent's; a form has one, at its top level."""
+    found = [body.get("signature"), body.get("parent-signature")] if "event-data" in body else [body]
+    return [Proof.model_validate(each) for each in found if is_proof(each)]
+
+
+def is_proof(value: object) -> bool:
+    return isinstance(value, Mapping) and all(type(value.get(name)) in {str, int} for name in PROOF)
+
+
+def from_form(fields: Mapping[str, str]) -> dict[str, Any]:
+    """A former webhook's flat form in today's shape."""
+    return {
+        **fields,
+        "id": None,
+        "message": {"headers": {"message-id": fields.get("message-id") or fields.get("Message-Id")}},
+        "domain": {"name": fields.get("domain")},
+        "client-info": {"user-agent": fields.get("user-agent")},
+        "mailing-list": {"address": fields["mailing-list"]} if "mailing-list" in fields else {},
+        "tags": [fields[name] for name in ("tag", "X-Mailgun-Tag") if name in fields],
+        "delivery-status": {
+            "code": fields.get("code"),
+            "message": fields.get("error") or fields.get("notification"),
+            "description": fields.get("description"),
+        },
+    }
+
+
+def read_event(item: Item, payload: Payload) -> Event:
+    kind = event_type(payload)
+    recipient = payload.recipient if payload.recipient or payload.event != "rejected" else payload.message_headers.get("to")
+    email_address = address(recipient)
+    return Event(
+        item=item,
+        natural_key=(
+            *(part(each) for each in (payload.account.get("id") or payload.domain.get("name"), payload.id)),
+            str(payload.timestamp),
+            email_address and email_address.lower(),
+            payload.event,
+            # Without an id (a form) two events may share all of these.
+            *(() if payload.id else (part(payload.message_headers.get("message-id")), payload.url)),
+        ),
+        type=kind,
+        at=moment(payload.timestamp),
+        email_address=email_address,
+        message_id=message_id(payload),
+        provider_event_id=payload.id,
+        topic=part(payload.mailing_list.get("address")) if kind == EventType.UNSUBSCRIBED else None,
+        bounce_class=bounce_class(payload) if kind == EventType.BOUNCED else None,
+        reason=reason(payload),
+        url=payload.url,
+        ip=payload.ip,
+        user_agent=part(payload.client_info.get("user-agent")),
+        is_machine=bool(payload.client_info["bot"]) if "bot" in payload.client_info else None,
+        tags=tuple(payload.tags),
+        metadata=payload.user_variables,
+    )
+
+
+def read_inbound(item: Item) -> Event:
+    """A route's `forward()` or `store(notify=)`: a mail that has come in, as a form."""
+    fields = item.value
+    message = part(fields.get("Message-Id"))
+    return Event(
+        item=item,
+        natural_key=(message, part(fields.get("token")) if message is None else None, part(fields.get("recipient"))),
+        type=EventType.INBOUND,
+        at=moment(fields.get("timestamp")),
+        email_address=address(fields.get("sender") or fields.get("from")),
+        message_id=message and message.strip("<>"),
+    )
+
+
+def event_type(payload: Payload) -> EventType:
+    """A failure that Mailgun will try again is a deferral; one that it never tried, a drop."""
+    if payload.event == "failed":
+        if payload.severity == "temporary":
+            return EventType.DEFERRED
+        return EventType.DROPPED if is_suppressed(payload) else EventType.BOUNCED
+    return TYPES.get(payload.event, EventType.UNKNOWN)
+
+
+def is_suppressed(payload: Payload) -> bool:
+    return (payload.reason or "").startswith("suppress-") or payload.status.code in SUPPRESSED_CODES
+
+
+def bounce_class(payload: Payload) -> BounceClass:
+    code = payload.status.code or ""
+    soft = (
+        payload.status.bounce_type == "soft"
+        or code.startswith("4")
+        or code in SOFT_CODES
+        or payload.reason in SOFT_REASONS
+    )
+    return BounceClass.SOFT if soft else BounceClass.HARD
+
+
+def reason(payload: Payload) -> str | None:
+    rejected = payload.reject.get("description") or payload.reject.get("reason")
+    return payload.status.message or payload.status.description or part(rejected) or payload.reason
+
+
+def message_id(payload: Payload) -> str | None:
+    found = part(payload.message_headers.get("message-id"))
+    return found and found.strip("<>")
+
+
+def part(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and value != "" else None
