@@ -215,8 +215,8 @@ class Cluster:
             text=True,
             cwd="/",
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
-            user=account and account.uid,
-            group=account and account.gid,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
             extra_groups=[] if account else None,
         )
 

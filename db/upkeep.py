@@ -26,9 +26,10 @@ async def prune_tokens(database: Database) -> int:
 async def prune_payloads(database: Database, before: datetime) -> int:
     """Take the payloads from the events that occurred before a moment; how many had one."""
     first = f"{event_id('', (), before)[:13]}-8000-8000-000000000000"
-    removed = 0
+    removed: int = 0
     while True:
         [row] = await database.execute(query("prune_payloads"), {"before": first, "limit": STEP})
-        removed += row["removed"]
-        if row["removed"] < STEP:
+        step: int = row["removed"]
+        removed += step
+        if step < STEP:
             return removed

@@ -38,7 +38,8 @@ def main() -> int:
         show("before", asyncio.run(preferences(url)))
         with service() as address:
             receipt = send_notifications(address)
-        console.print("receipt", json.dumps(receipt), highlight=False)
+        console.print(f"answered 200 {json.dumps(receipt)}", highlight=False, soft_wrap=True)
+        console.print("receipt:", ", ".join(f"{name}: {number}" for name, number in receipt.items()), highlight=False, soft_wrap=True)
         after = asyncio.run(preferences(url))
         show("after", after)
     finally:

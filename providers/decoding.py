@@ -80,7 +80,16 @@ def elements(body: bytes) -> Iterator[bytes]:
         return map(bytes, split_strictly(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = in_utf8(body).strip(WHITESPACE)
-        return elements_of_broken(text) if text.startswith(b"[") else iter([body])
+        found = list(elements_of_broken(text)) if text.startswith(b"[") else []
+        return iter(found if any(map(is_readable, found)) else [body])
+
+
+def is_readable(raw: bytes) -> bool:
+    try:
+        decode(raw)
+    except Unreadable:
+        return False
+    return True
 
 
 def in_utf8(body: bytes) -> bytes:

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
     secret_arn: str | None = None
     database: str | None = None
     admin_token: str | None = None
-    max_body_bytes: int = Field(10 * 1024 * 1024, ge=1_000)
+    max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     queue_url: str | None = None
     preferences_index: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -71,12 +72,16 @@ class Settings(BaseSettings):
     def _is_postgresql(cls, value: str | None) -> str | None:
         if value and not value.startswith(("postgresql://", "postgres://")):
             raise fault("is no PostgreSQL address: write postgresql://user:password@host:5432/database")
+        try:
+            urlsplit(value or "").port  # noqa: B018 - reading it checks it
+        except ValueError as error:
+            raise fault(f"is no PostgreSQL address ({error}): write postgresql://user:password@host:5432/database") from error
         return value or None
 
     @field_validator("admin_token")
     @classmethod
     def _is_long(cls, value: str | None) -> str | None:
-        if value is not None and len(value) < 16:
+        if value is not None and len(value) < 8:
             raise fault("is too short to keep anybody out: make one with `openssl rand -hex 24`")
         return value
 
@@ -219,7 +224,10 @@ def read_source(name: str, entry: Any) -> Source:
 
 
 def new_source(name: str, settings: SourceSettings) -> Source:
-    adapter = providers.adapter(settings.provider)
+    try:
+        adapter = providers.adapter(settings.provider)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SettingsError([f"the adapter of {settings.provider} cannot be loaded: {error}"]) from error
     if not settings.keys and settings.verify:
         raise SettingsError([f'has no keys, so nobody could be told from the provider: "keys" takes {adapter.key}'])
     keys, faults = resolve_keys(settings.keys)

@@ -1,0 +1,278 @@
+"""The HTTP contract, to the letter."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from db.database import DatabaseUnavailable
+from providers.adapter import Adapter, ProofUnavailable, Verified, WebhookRequest
+from tests import tables
+from tests.webhooks.conftest import Client, Served, sample, signed, signed_body
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+async def test_a_delivery_is_committed_and_answered_with_a_receipt(
+    client: Client, sendgrid: Adapter, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, "ada@example.test", "bob@example.test")
+    events = [sample(sendgrid, "unsubscribe"), sample(sendgrid, "delivered"), sample(sendgrid, "spamreport", "bob@example.test")]
+    request = signed(sendgrid, *events)
+    answer = await client.post(request)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == '{"received":3,"recorded":3,"duplicates":0,"dead":0,"opted_out":2,"opted_in":0}'
+    assert await tables.preferences(connection) == {"ada@example.test": False, "bob@example.test": False}
+    again = await client.post(request)
+    assert again.json() == {"received": 3, "recorded": 0, "duplicates": 3, "dead": 0, "opted_out": 0, "opted_in": 0}
+
+
+async def test_a_topic_that_stands_for_everything_opts_in_again(
+    served: Served, sendgrid: Adapter, database_url: str, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, "ada@example.test", opted_in=False)
+    sources = {"sendgrid": {"keys": sendgrid.keys, "topics": {"42": "global"}}}
+    async with served(sources, database_url=database_url) as client:
+        answer = await client.post(signed(sendgrid, sample(sendgrid, "group_resubscribe")))
+    assert answer.json() == {"received": 1, "recorded": 1, "duplicates": 0, "dead": 0, "opted_out": 0, "opted_in": 1}
+
+
+@pytest.mark.parametrize("change", [{"body": b"[]"}, {"headers": {}}], ids=["another body", "no signature"])
+async def test_what_is_not_proven_is_refused(
+    client: Client, sendgrid: Adapter, connection: "asyncpg.Connection", change: dict[str, Any]
+) -> None:
+    request = replace(signed(sendgrid, sample(sendgrid, "unsubscribe")), **change)
+    answer = await client.post(request)
+    assert answer.status_code == 401
+    assert answer.json()["error"] == "not_verified"
+    assert answer.json()["detail"]
+    assert await tables.count(connection, "webhook_events") == 0
+
+
+async def test_a_signature_header_that_is_sent_twice_proves_nothing(client: Client, sendgrid: Adapter) -> None:
+    request = signed(sendgrid, sample(sendgrid, "unsubscribe"))
+    headers = [*request.headers.items(), *request.headers.items()]
+    answer = await client.http.post("/webhooks/sendgrid", content=request.body, headers=headers)
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("POST", "/webhooks/nobody", 404, "not_found"),
+        ("GET", "/webhooks/nobody", 404, "not_found"),
+        ("GET", "/webhooks/", 404, "not_found"),
+        ("GET", "/nothing/here", 404, "not_found"),
+        ("PUT", "/webhooks/sendgrid", 405, "method_not_allowed"),
+        ("DELETE", "/webhooks/sendgrid", 405, "method_not_allowed"),
+        ("OPTIONS", "/webhooks/sendgrid", 405, "method_not_allowed"),
+        ("POST", "/healthz", 405, "method_not_allowed"),
+    ],
+)
+async def test_what_is_not_there_is_said_in_our_own_form(client: Client, method: str, path: str, status: int, error: str) -> None:
+    answer = await client.http.request(method, path)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert answer.json()["detail"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+async def test_providers_may_look_whether_somebody_is_there(client: Client) -> None:
+    assert (await client.get("/webhooks/sendgrid")).status_code == 200
+    head = await client.http.head("/webhooks/sendgrid")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_a_body_that_is_too_large_is_refused_before_it_is_read(
+    served: Served, sendgrid: Adapter, database_url: str
+) -> None:
+    async with served({"sendgrid": {"keys": sendgrid.keys}}, database_url=database_url, max_body_bytes=2_000) as client:
+        small = await client.post(signed(sendgrid, sample(sendgrid, "delivered")))
+        large = await client.post(signed(sendgrid, *[sample(sendgrid, "delivered")] * 20))
+    assert small.status_code == 200
+    assert (large.status_code, large.json()["error"]) == (413, "too_large")
+
+
+POISON = [
+    b'{"email": "ada@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "a\\u0000b"}',
+    b'{"email": "bob@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "\\ud800"}',
+    b'{"email": "cyd@example.test", "event": "spamreport", "timestamp": 253402300800}',
+    b'{"email": "dan@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "' + b"x" * 2_000_000 + b'"}',
+    b"null",
+    b"5",
+    b"[[1], [2]]",
+    b'{"email": "eve@example.test", "event": "unsubscribe", "timestamp": 1700000000, "deep": ' + b"[" * 300 + b"]" * 300 + b"}",
+    b'{"event": tru}',
+    b'{"email": "fay@example.test", "event": "unsubscribe", "timestamp": "10000-01-01T00:00:00Z"}',
+]
+
+
+async def test_one_bad_record_never_costs_its_neighbours(
+    client: Client, sendgrid: Adapter, connection: "asyncpg.Connection"
+) -> None:
+    people = [f"{name}@example.test" for name in ("ada", "bob", "cyd", "dan", "eve", "fay", "good0", "good1", "good2", "good3", "good4")]
+    await tables.add_people(connection, *people)
+    good = [json.dumps(sample(sendgrid, "unsubscribe", f"good{n}@example.test", n)).encode() for n in range(5)]
+    items = [each for pair in zip(POISON, good * 2, strict=True) for each in pair][: len(POISON) + 5 + 5]
+    request = signed_body(sendgrid, b"[" + b",\r\n".join(items) + b"]")
+    receipt = (await client.post(request)).json()
+    assert receipt == {"received": 20, "recorded": 11, "duplicates": 5, "dead": 4, "opted_out": 11, "opted_in": 0}
+    assert set(await tables.dead_bodies(connection)) == {b"null", b"5", b"[[1], [2]]", b'{"event": tru}'}
+    originals = await connection.fetch("select coalesce(original, convert_to(payload #>> '{}', 'UTF8')) as kept from webhook_events where original is not null")
+    assert {POISON[0], POISON[1]} <= {bytes(row["kept"]) for row in originals}
+    assert await tables.preferences(connection) == dict.fromkeys(people, False)
+    again = (await client.post(request)).json()
+    assert again == {"received": 20, "recorded": 0, "duplicates": 16, "dead": 4, "opted_out": 0, "opted_in": 0}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"not JSON", b'"text"', b"{}", b"\xff\xfe\xfa", b"[" * 100_000, "[é".encode("utf-16")],
+    ids=["empty", "no JSON", "a text", "an object", "no UTF-8", "nested", "UTF-16 cut off"],
+)
+async def test_an_authentic_body_that_cannot_be_read_is_kept(
+    client: Client, sendgrid: Adapter, connection: "asyncpg.Connection", body: bytes
+) -> None:
+    answer = await client.post(signed_body(sendgrid, body))
+    assert answer.status_code == 200
+    assert answer.json() == {"received": 1, "recorded": 0, "duplicates": 0, "dead": 1, "opted_out": 0, "opted_in": 0}
+    assert await tables.dead_bodies(connection) == [body]
+
+
+async def test_an_opt_out_in_the_wrong_charset_is_understood(
+    client: Client, sendgrid: Adapter, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, "ada@example.test", "bob@example.test")
+    text = '[{"email": "%s@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "genügt"}]'
+    for name, charset in (("ada", "utf-16"), ("bob", "latin-1")):
+        answer = await client.post(signed_body(sendgrid, (text % name).encode(charset)))
+        assert answer.json()["opted_out"] == 1
+
+
+async def test_an_unverified_source_takes_anything(served: Served, database_url: str) -> None:
+    async with served({"sendgrid": {"verify": False}}, database_url=database_url) as client:
+        answer = await client.http.post("/webhooks/sendgrid", json=[{"event": "open", "email": "a@b", "timestamp": 1}])
+    assert answer.json()["recorded"] == 1
+
+
+async def test_a_database_that_is_away_is_trouble_of_ours(served: Served, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = "postgresql://nobody@127.0.0.1:1/none"
+    async with served({"sendgrid": {"keys": sendgrid.keys}}, database_url=nobody) as client:
+        client.app.state.service.database._patience = 0.1
+        request = signed(sendgrid, sample(sendgrid, "unsubscribe"))
+        answer = await client.post(request)
+        assert (answer.status_code, answer.json()["error"]) == (503, "database_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        monkeypatch.setattr(type(sendgrid), "unavailable_status", 429)
+        answer = await client.post(request)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_what_nobody_foresaw_makes_the_provider_send_again(
+    client: Client, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stumble(*_: Any) -> None:
+        raise KeyError("secret inside")
+
+    monkeypatch.setattr(client.app.state.service.store, "record", stumble, raising=False)
+    answer = await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
+    assert (answer.status_code, answer.json()["error"]) == (503, "internal")
+    assert "secret" not in answer.text
+
+
+async def test_a_certificate_that_cannot_be_had_makes_the_provider_send_again(
+    client: Client, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def verify(_: Adapter, request: WebhookRequest) -> Verified:
+        raise ProofUnavailable(f"no certificate for {request.source}")
+
+    monkeypatch.setattr(type(sendgrid), "verify", verify)
+    answer = await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
+    assert (answer.status_code, answer.json()["error"]) == (503, "proof_unavailable")
+
+
+async def test_a_database_that_has_seen_no_migration_says_what_to_run(
+    served: Served, sendgrid: Adapter, empty_database_url: str
+) -> None:
+    async with served({"sendgrid": {"keys": sendgrid.keys}}, database_url=empty_database_url) as client:
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["error"]) == (503, "not_migrated")
+        assert "webhooks migrate" in ready.json()["detail"]
+        answer = await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
+        assert (answer.status_code, answer.json()["error"]) == (503, "database_misconfigured")
+
+
+async def test_a_service_that_can_take_deliveries_says_so(client: Client) -> None:
+    assert (await client.get("/readyz")).json() == {"status": "ready"}
+
+
+async def test_a_stopping_service_takes_nothing_new(client: Client, sendgrid: Adapter) -> None:
+    client.app.state.service.is_stopping = True
+    answer = await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
+    assert (answer.status_code, answer.json()["error"]) == (503, "shutting_down")
+    assert (await client.get("/readyz")).json()["error"] == "shutting_down"
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_beyond_what_may_wait_deliveries_are_refused_at_once(client: Client, sendgrid: Adapter) -> None:
+    committer = client.app.state.service.store.committer
+    committer._max_records = 10
+    requests = [signed(sendgrid, *[sample(sendgrid, "delivered", number=n * 10 + m) for m in range(8)]) for n in range(8)]
+    answers = await asyncio.gather(*map(client.post, requests))
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 503}
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert refused.json()["error"] == "overloaded"
+    assert refused.headers["retry-after"]
+    retried = [await client.post(request) for request in requests]
+    assert {answer.status_code for answer in retried} == {200}
+
+
+async def test_metrics_tell_what_happened(client: Client, sendgrid: Adapter) -> None:
+    def number(text: str, name: str) -> float:
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+    name = 'webhooks_events_total{source="sendgrid",type="unsubscribed"}'
+    before = number((await client.get("/metrics")).text, name)
+    await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
+    after = await client.get("/metrics")
+    assert after.headers["content-type"].startswith("text/plain")
+    assert number(after.text, name) == before + 1
+
+
+async def test_nothing_of_a_person_is_logged(
+    served: Served, sendgrid: Adapter, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served({"sendgrid": {"keys": sendgrid.keys}}, database_url=database_url) as client:
+        await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
+        await client.post(signed_body(sendgrid, b'[{"email": "ada@example.test"}]'))
+    told = capsys.readouterr()
+    assert "delivery" in told.out + told.err
+    assert "ada@example.test" not in told.out + told.err
+
+
+async def test_a_request_that_fails_half_way_is_recorded_whole_by_its_retry(
+    client: Client, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch, connection: "asyncpg.Connection"
+) -> None:
+    """2,500 events are three statements; the second fails once."""
+    database = client.app.state.service.database
+    real, calls = database.execute, 0
+
+    async def execute(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise DatabaseUnavailable("for a moment")
+        return await real(*arguments)
+
+    request = signed(sendgrid, *[sample(sendgrid, "delivered", number=n) for n in range(2_500)])
+    monkeypatch.setattr(database, "execute", execute)
+    assert (await client.post(request)).status_code == 503
+    receipt = (await client.post(request)).json()
+    assert receipt["recorded"] + receipt["duplicates"] == 2_500
+    assert await tables.count(connection, "webhook_events") == 2_500

@@ -1,0 +1,147 @@
+"""Settings: every fault in one message, with what to write instead; environment over file over defaults."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import providers
+from webhooks.settings import Settings, SettingsError, load_settings
+
+KEY = providers.adapter("sendgrid").new_key()
+GOOD = {"sendgrid": {"keys": [KEY]}}
+
+
+@pytest.fixture
+def set_(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.chdir(tmp_path)
+
+    def set_(**values: Any) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(f"WEBHOOKS_{name}", value if isinstance(value, str) else json.dumps(value))
+
+    return set_
+
+
+def faults() -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    return refused.value.faults
+
+
+def test_with_nothing_set_it_is_a_trial(set_: Any) -> None:
+    assert load_settings().is_trial
+
+
+def test_a_source_takes_its_providers_name_unless_it_says_another(set_: Any) -> None:
+    set_(SOURCES={"sendgrid": {"keys": [KEY]}, "eu": {"provider": "sendgrid", "keys": [KEY, KEY]}})
+    sources = load_settings().sources
+    assert {name: (source.adapter.name, source.adapter.source) for name, source in sources.items()} == {
+        "sendgrid": ("sendgrid", "sendgrid"),
+        "eu": ("sendgrid", "eu"),
+    }
+    assert not load_settings().is_trial
+
+
+def test_a_key_may_lie_in_the_environment_or_in_a_file(set_: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("THE_KEY", KEY)
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    set_(SOURCES={"sendgrid": {"keys": ["env:THE_KEY", f"file:{tmp_path / 'key'}"]}})
+    assert list(load_settings().sources["sendgrid"].adapter.keys) == [KEY.strip()] * 2
+
+
+def test_topics_are_the_users_word(set_: Any) -> None:
+    set_(SOURCES={"sendgrid": {"keys": [KEY], "topics": {"42": "global"}}})
+    assert load_settings().sources["sendgrid"].topics.scopes == {"42": "global"}
+
+
+def test_the_environment_goes_over_the_file_and_the_file_over_defaults(set_: Any, tmp_path: Path) -> None:
+    (tmp_path / "webhooks.toml").write_text('log_level = "error"\nmax_body_bytes = 5000\n[sources.sendgrid]\nkeys = ["%s"]\n' % KEY.replace("\n", "\\n"))
+    set_(MAX_BODY_BYTES="6000")
+    settings = load_settings()
+    assert (settings.log_level, settings.max_body_bytes, settings.preferences_index) == ("error", 6000, True)
+    assert list(settings.sources) == ["sendgrid"]
+
+
+def test_another_file_may_be_named(set_: Any, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("max_body_bytes = 7000\n")
+    set_(CONFIG=str(tmp_path / "other.toml"))
+    assert load_settings().max_body_bytes == 7000
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"SORCES": "{}"}, ["WEBHOOKS_SORCES", "WEBHOOKS_SOURCES"]),
+        ({"SOURCES": "{"}, ["WEBHOOKS_SOURCES", "JSON", '{"sendgrid"']),
+        ({"SOURCES": "[]"}, ["WEBHOOKS_SOURCES", "object"]),
+        ({"SOURCES": {"sengrid": {"keys": [KEY]}}}, ["sengrid", "'sendgrid'"]),
+        ({"SOURCES": {"eu": {"keys": [KEY]}}}, ["eu", '"provider"']),
+        ({"SOURCES": {"sendgrid": {"keys": []}}}, ["sendgrid", "no keys", "verification key"]),
+        ({"SOURCES": {"sendgrid": {}}}, ["sendgrid", "no keys"]),
+        ({"SOURCES": {"sendgrid": [KEY]}}, ["sendgrid", "object"]),
+        ({"SOURCES": {"sendgrid": {"keys": "MFkw"}}}, ["sendgrid", "keys", "list"]),
+        ({"SOURCES": {"sendgrid": {"keys": ["SG.api-key"]}}}, ["sendgrid", "keys[0]", "MFkw"]),
+        ({"SOURCES": {"sendgrid": {"keys": [KEY, ""]}}}, ["sendgrid", "keys[1]", "empty"]),
+        ({"SOURCES": {"sendgrid": {"keys": ["env:NOT_SET"]}}}, ["keys[0]", "NOT_SET"]),
+        ({"SOURCES": {"sendgrid": {"keys": ["file:/nowhere/key"]}}}, ["keys[0]", "/nowhere/key"]),
+        ({"SOURCES": {"sendgrid": {"keys": [KEY], "hedder": "x"}}}, ["hedder", "no option"]),
+        ({"SOURCES": {"sendgrid": {"keys": [KEY], "topics": {"42": "all"}}}}, ["topics.42", "topic", "global"]),
+        ({"SOURCES": {"a/b": {"provider": "sendgrid", "keys": [KEY]}}}, ["a/b", "path"]),
+        ({"SOURCES": {"postmark": {"keys": ["password"]}}}, ["postmark", "user:password"]),
+        ({"DATABASE_URL": "mysql://x"}, ["WEBHOOKS_DATABASE_URL", "postgresql://"]),
+        ({"DATABASE_URL": "postgresql://host:port/x"}, ["WEBHOOKS_DATABASE_URL", "postgresql://"]),
+        ({"MAX_BODY_BYTES": "ten"}, ["WEBHOOKS_MAX_BODY_BYTES", "integer"]),
+        ({"MAX_BODY_BYTES": "-1"}, ["WEBHOOKS_MAX_BODY_BYTES", "greater"]),
+        ({"ADMIN_TOKEN": "x"}, ["WEBHOOKS_ADMIN_TOKEN", "short"]),
+        ({"LOG_LEVEL": "loud"}, ["WEBHOOKS_LOG_LEVEL", "'info'"]),
+        ({"CONFIG": "/nowhere/webhooks.toml"}, ["/nowhere/webhooks.toml"]),
+    ],
+)
+def test_a_fault_is_named_with_what_to_write_instead(set_: Any, values: dict[str, Any], words: list[str]) -> None:
+    set_(**values)
+    [fault] = faults()
+    assert [word for word in words if word not in fault] == []
+
+
+def test_all_faults_come_in_one_message(set_: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    set_(
+        SOURCES={"sendgrid": {"keys": ["bad", "env:NOT_SET"]}, "mailgum": {"keys": ["x"]}, "mailgun": {}},
+        DATABASE_URL="localhost",
+        MAX_BODY_BYTES="ten",
+        DATA_DIR=str(tmp_path / "file"),
+        QUEUE="x",
+    )
+    found = faults()
+    for words in ("keys[0]", "NOT_SET", "mailgum", "mailgun: has no keys", "DATABASE_URL", "MAX_BODY", "DATA_DIR", "WEBHOOKS_QUEUE "):
+        assert [fault for fault in found if words in fault], (words, found)
+
+
+def test_a_file_with_a_mistake_is_named(set_: Any, tmp_path: Path) -> None:
+    (tmp_path / "webhooks.toml").write_text("max_body_bytes = \n")
+    assert "webhooks.toml is not TOML" in faults()[0]
+    (tmp_path / "webhooks.toml").write_text("max_body_byte = 1\n")
+    assert "max_body_bytes" in faults()[0]
+
+
+def test_no_secret_is_in_any_message(set_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_KEY", "hush-hush-secret")
+    set_(
+        SOURCES={"sendgrid": {"keys": ["env:THE_KEY", "hush-hush-secret"]}, "postmark": {"keys": ["hush-hush-secret"]}},
+        DATABASE_URL="mysql://me:hush-hush-secret@host",
+        ADMIN_TOKEN="hush",
+        MAX_BODY_BYTES="x",
+    )
+    assert "hush" not in "\n".join(faults())
+
+
+def test_an_unverified_source_needs_no_key_but_the_word(set_: Any) -> None:
+    set_(SOURCES={"sendgrid": {"verify": False}})
+    assert not load_settings().sources["sendgrid"].verify
+
+
+def test_the_settings_of_one_object_cannot_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().log_level = "debug"
