@@ -29,16 +29,16 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data_dir.with_name(f"{data_dir.name}-{self.port}.log")
 
-    def start(self) -> None:
+    def start(self, seconds: float = START_SECONDS) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("WEBHOOKS_")}
         command = [sys.executable, "-m", "webhooks", *self.command, "--port", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=inherited | self.settings, stdout=log, stderr=log)  # noqa: S603
-        self.wait_until(200)
+        self.wait_until(200, seconds)
 
-    def wait_until(self, status: int) -> None:
+    def wait_until(self, status: int, seconds: float = START_SECONDS) -> None:
         """Until `/readyz` says so."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process is None or self.process.poll() is not None:
                 break
@@ -48,7 +48,7 @@ class Service:
             except httpx.TransportError:
                 pass
             time.sleep(0.02)
-        raise AssertionError(f"/readyz never said {status}:\n{self.log.read_text()}")
+        raise AssertionError(f"/readyz never said {status}:\n{self.log.read_text() if self.log.exists() else ''}")
 
     def stop(self) -> int:
         """As an orchestrator does; the exit status."""

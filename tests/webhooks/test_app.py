@@ -245,17 +245,6 @@ async def test_metrics_tell_what_happened(client: Client, sendgrid: Adapter) -> 
     assert number(after.text, name) == before + 1
 
 
-async def test_nothing_of_a_person_is_logged(
-    served: Served, sendgrid: Adapter, database_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with served({"sendgrid": {"keys": sendgrid.keys}}, database_url=database_url) as client:
-        await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
-        await client.post(signed_body(sendgrid, b'[{"email": "ada@example.test"}]'))
-    told = capsys.readouterr()
-    assert "delivery" in told.out + told.err
-    assert "ada@example.test" not in told.out + told.err
-
-
 async def test_a_request_that_fails_half_way_is_recorded_whole_by_its_retry(
     client: Client, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch, connection: "asyncpg.Connection"
 ) -> None:

@@ -1,0 +1,160 @@
+"""The commands: what they say and how they end."""
+
+import asyncio
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import providers
+from db.chunks import dead_letter_id
+from tests import tables
+from tests.samples import NOON, decided, event, opt_out
+from webhooks.cli import Failed, app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import asyncpg
+
+    from db.store import Store
+
+KEY = providers.adapter("sendgrid").new_key()
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_SOURCES", json.dumps({"sendgrid": {"keys": [KEY]}}))
+    monkeypatch.setenv("WEBHOOKS_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+async def run(*arguments: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
+
+
+@pytest.mark.usefixtures("configured")
+async def test_events_are_shown_newest_first_and_of_one_person(store: "Store") -> None:
+    await store.record(decided(opt_out("ada@example.test"), event("1", email_address="Bob@example.test", minutes=5, reason="[odd] reason")))
+    shown = await run("events")
+    assert shown.exit_code == 0
+    assert shown.output.index("Bob@example.test") < shown.output.index("ada@example.test")
+    assert "[odd] reason" in shown.output
+    bobs = [json.loads(line) for line in (await run("events", "--email", "bob@EXAMPLE.test", "--format", "json")).output.splitlines()]
+    assert [(each["email_address"], each["type"], each["payload"]) for each in bobs] == [("Bob@example.test", "delivered", {"key": "1"})]
+    assert (await run("events", "--type", "unsubscribed", "--format", "json")).output.count("\n") == 1
+
+
+async def keep_letter(connection: "asyncpg.Connection", body: bytes, *, is_item: bool = True, source: str = "sendgrid") -> None:
+    await connection.execute(
+        "insert into webhook_dead_letters (id, source, received_at, error, body, is_item) values ($1, $2, $3, 'was unreadable', $4, $5)",
+        dead_letter_id(source, body),
+        source,
+        NOON,
+        body,
+        is_item,
+    )
+
+
+@pytest.mark.usefixtures("configured")
+async def test_replay_records_what_can_be_read_now_and_says_what_cannot(connection: "asyncpg.Connection") -> None:
+    await tables.add_people(connection, "ada@example.test", "bob@example.test")
+    item = {"email": "ada@example.test", "event": "unsubscribe", "timestamp": 1700000000}
+    await keep_letter(connection, json.dumps(item).encode())
+    await keep_letter(connection, json.dumps([item | {"email": "bob@example.test"}]).encode(), is_item=False)
+    await keep_letter(connection, b"still unreadable")
+    await keep_letter(connection, b"{}", source="gone")
+    first = await run("replay")
+    assert first.exit_code == 0
+    assert "recorded 2 events; 2 dead letters are still dead" in first.output
+    assert "there is no source gone any more" in first.output
+    assert await tables.preferences(connection) == {"ada@example.test": False, "bob@example.test": False}
+    assert await connection.fetchval("select count(*) from webhook_dead_letters where replayed_at is not null") == 2
+    again = await run("replay")
+    assert "recorded 0 events; 2 dead letters are still dead" in again.output
+    assert await tables.count(connection, "webhook_events") == 2
+
+
+@pytest.mark.usefixtures("configured")
+async def test_prune_says_what_it_did(store: "Store", connection: "asyncpg.Connection") -> None:
+    await store.record(decided(opt_out()))
+    await tables.add_people(connection, "ada@example.test")
+    done = await run("prune", "--payloads-after", "1")
+    assert done.exit_code == 0
+    assert "opted out 1 rows" in done.output
+    assert "forgot the payloads of 1 events" in done.output
+
+
+@pytest.mark.usefixtures("configured")
+async def test_doctor_is_content_with_what_is_right() -> None:
+    assert (await run("doctor")).exit_code == 0
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("drop table email_preferences", "no table email_preferences"),
+        ("alter table email_preferences rename updated_at to changed", "no column updated_at"),
+        ("alter table email_preferences alter updated_at type timestamp(0)", "timestamp(0)"),
+        ("drop index email_preferences_lower_email_address", "no index"),
+        ("delete from webhook_migrations where name like '0004%'", "webhooks migrate"),
+    ],
+)
+async def test_doctor_says_what_is_wrong_and_what_to_do(connection: "asyncpg.Connection", broken: str, words: str) -> None:
+    await connection.execute(broken)
+    diagnosed = await run("doctor")
+    assert diagnosed.exit_code == 1
+    assert words in diagnosed.output
+
+
+async def test_doctor_says_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOKS_SOURCES", json.dumps({"sendgrid": {"verify": False}}))
+    monkeypatch.setenv("WEBHOOKS_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    diagnosed = await run("doctor")
+    assert diagnosed.exit_code == 1
+    assert "not verified" in diagnosed.output
+    assert "the database:" in diagnosed.output
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sendgrid"], "--email"),
+        (["sendgrid", "unsubscribes", "--email", "a@b"], "group_unsubscribe"),
+        (["mailgun", "--email", "a@b"], "no source mailgun"),
+        (["sendgrid", "--email", "a@b", "--url", "http://127.0.0.1:1"], "is the service running?"),
+    ],
+)
+async def test_send_says_what_is_missing(arguments: list[str], words: str) -> None:
+    refused = await run("send", *arguments)
+    assert isinstance(refused.exception, Failed)
+    assert words in str(refused.exception)
+
+
+async def test_a_key_that_only_verifies_cannot_sign_and_send_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from providers.signing import ecdsa_public_key
+
+    public = ecdsa_public_key(KEY).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    monkeypatch.setenv("WEBHOOKS_SOURCES", json.dumps({"sendgrid": {"keys": [base64.b64encode(public).decode()]}}))
+    refused = await run("send", "sendgrid", "--email", "a@b")
+    assert "cannot sign" in str(refused.exception)
+
+
+@pytest.mark.parametrize("command", ["serve", "send", "migrate", "doctor", "events", "replay", "prune"])
+async def test_every_commands_help_shows_an_example(command: str) -> None:
+    helped = await run(command, "--help")
+    assert helped.exit_code == 0
+    assert "Example: " in helped.output
+
+
+def test_the_keys_of_a_trial_are_nobody_elses_to_read(tmp_path: "Path") -> None:
+    from webhooks.trial import trial_sources
+
+    assert set(trial_sources(tmp_path)) == set(providers.ADAPTERS)
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "keys").iterdir()} == {0}
