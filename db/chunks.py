@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from providers.adapter import Batch, DeadLetter, Token
-from providers.events import Decision, Event, Item
+from providers.events import Decision, Event
 
 # More rows spill sorts over work_mem; more bytes do not fit one call of the Data API, where JSON is escaped again.
 MAX_ROWS = 1_000
@@ -116,14 +116,14 @@ def dead_letter_record(letter: DeadLetter, token: Token | None) -> Record:
     }
     if token:
         row["proof"] = proof(token)
-    return Record(
-        identity, letter.source, letter.received_at, letter.body, dead_letter=encode(row), token=token
-    )
+    return Record(identity, letter.source, letter.received_at, letter.body, dead_letter=encode(row), token=token)
 
 
 def refused(record: Record, error: str) -> Record:
     """The dead letter of an event that the database would not take."""
-    letter = DeadLetter(record.source, record.received_at, record.raw, f"the database refused it: {error}", is_item=True)
+    letter = DeadLetter(
+        record.source, record.received_at, record.raw, f"the database refused it: {error}", is_item=True
+    )
     return dead_letter_record(letter, record.token)
 
 

@@ -134,9 +134,7 @@ class Committer:
         if not chunk:
             return
         try:
-            rows = await self._database.execute(
-                query("record_events"), parameters(record for _, record in chunk)
-            )
+            rows = await self._database.execute(query("record_events"), parameters(record for _, record in chunk))
         except BadData as error:
             if len(chunk) > 1:
                 middle = len(chunk) // 2

@@ -16,7 +16,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -158,7 +158,9 @@ class Cluster:
             self._forget_zombie()
             log = self.home / "postgres.log"
             options = f"-p {port} {SERVER_OPTIONS}"
-            done = self._run("pg_ctl", "start", "-w", "-t", "60", "-s", "-D", str(self.data), "-l", str(log), "-o", options)
+            done = self._run(
+                "pg_ctl", "start", "-w", "-t", "60", "-s", "-D", str(self.data), "-l", str(log), "-o", options
+            )
             if not done.returncode:
                 (self.directory / "port").write_text(str(port))
                 return port
@@ -348,5 +350,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-

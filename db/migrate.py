@@ -79,8 +79,10 @@ async def index_preferences(database: Database) -> list[str]:
         if any(index["is_valid"] for index in await database.execute(query("preferences_indexes"))):
             return []  # another process was first
         return [
-            f"no index on email_preferences (lower(email_address)), so each opt-out reads the whole table: {error}."
-            f" Let its owner run: create index concurrently {INDEX} on email_preferences (lower(email_address));"
-            " or set WEBHOOKS_PREFERENCES_INDEX=false"
+            (
+                f"no index on email_preferences (lower(email_address)), so each opt-out reads the whole table: {error}."
+                f" Let its owner run: create index concurrently {INDEX} on email_preferences (lower(email_address));"
+                " or set WEBHOOKS_PREFERENCES_INDEX=false"
+            )
         ]
     return []

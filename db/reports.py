@@ -36,7 +36,9 @@ async def preferences_problems(database: Database, *, preferences_index: bool) -
             f"email_preferences.updated_at is {stamp['type']}: what it cuts off keeps us from knowing our own writes, so"
             " some opt-ins will be skipped; opt-outs are safe. Best is timestamp"
         )
-    if preferences_index and not any(index["is_valid"] for index in await database.execute(query("preferences_indexes"))):
+    if preferences_index and not any(
+        index["is_valid"] for index in await database.execute(query("preferences_indexes"))
+    ):
         problems.append(
             "email_preferences has no index on lower(email_address), so each opt-out reads the whole table: run `webhooks"
             " migrate` as its owner, or set WEBHOOKS_PREFERENCES_INDEX=false"

@@ -1,6 +1,5 @@
 """What ingestion writes, and what it learns of it."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from db.chunks import records

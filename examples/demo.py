@@ -39,7 +39,12 @@ def main() -> int:
         with service() as address:
             receipt = send_notifications(address)
         console.print(f"answered 200 {json.dumps(receipt)}", highlight=False, soft_wrap=True)
-        console.print("receipt:", ", ".join(f"{name}: {number}" for name, number in receipt.items()), highlight=False, soft_wrap=True)
+        console.print(
+            "receipt:",
+            ", ".join(f"{name}: {number}" for name, number in receipt.items()),
+            highlight=False,
+            soft_wrap=True,
+        )
         after = asyncio.run(preferences(url))
         show("after", after)
     finally:
@@ -81,7 +86,9 @@ def service() -> Iterator[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WEBHOOKS_")}
     environment |= {"WEBHOOKS_DATA_DIR": str(DATA_DIR), "WEBHOOKS_CONFIG": os.devnull}
     command = [sys.executable, "-m", "webhooks", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(  # noqa: S603 - ourselves
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         address = f"http://127.0.0.1:{port}"
         wait_until_ready(address, process)

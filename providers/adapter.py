@@ -155,7 +155,7 @@ class Adapter(ABC):
         """
         return None
 
-    def token(self, request: Verified) -> str | None:
+    def token(self, request: Verified) -> str | None:  # noqa: ARG002
         """The part of the proof that the provider makes anew for each body, where the proof does not cover the body."""
         return None
 

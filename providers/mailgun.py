@@ -239,7 +239,9 @@ def from_form(fields: Mapping[str, str]) -> dict[str, Any]:
 
 def read_event(item: Item, payload: Payload) -> Event:
     kind = event_type(payload)
-    recipient = payload.recipient if payload.recipient or payload.event != "rejected" else payload.message_headers.get("to")
+    recipient = (
+        payload.recipient if payload.recipient or payload.event != "rejected" else payload.message_headers.get("to")
+    )
     email_address = address(recipient)
     return Event(
         item=item,

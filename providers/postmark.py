@@ -45,7 +45,12 @@ SUPPRESSIONS = {
     "HardBounce": EventType.UNKNOWN,
 }
 
-TIMES = {"Delivery": "delivered_at", "Bounce": "bounced_at", "SpamComplaint": "bounced_at", "SubscriptionChange": "changed_at"}
+TIMES = {
+    "Delivery": "delivered_at",
+    "Bounce": "bounced_at",
+    "SpamComplaint": "bounced_at",
+    "SubscriptionChange": "changed_at",
+}
 
 
 class Payload(BaseModel):
@@ -156,7 +161,12 @@ class Postmark(Adapter):
     def sample(self, event: str, email_address: str, at: datetime, number: int) -> dict[str, Any]:
         details = self.samples[event]
         kind = details.get("RecordType", event)
-        time = {"Delivery": "DeliveredAt", "SubscriptionChange": "ChangedAt", "Open": "ReceivedAt", "Click": "ReceivedAt"}
+        time = {
+            "Delivery": "DeliveredAt",
+            "SubscriptionChange": "ChangedAt",
+            "Open": "ReceivedAt",
+            "Click": "ReceivedAt",
+        }
         person = "Email" if kind in {"Bounce", "SpamComplaint"} else "Recipient"
         return {
             "RecordType": kind,

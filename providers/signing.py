@@ -60,7 +60,9 @@ def check_fresh(timestamp: object, received_at: datetime, *, past: timedelta, fu
         raise NotVerified("the signature's timestamp is not a Unix time")
     age = received_at - signed_at
     if age > past:
-        raise NotVerified(f"stale: signed {age.total_seconds():.0f} s ago, at most {past.total_seconds():.0f} s are accepted")
+        raise NotVerified(
+            f"stale: signed {age.total_seconds():.0f} s ago, at most {past.total_seconds():.0f} s are accepted"
+        )
     if -age > future:
         raise NotVerified(f"signed {-age.total_seconds():.0f} s in the future: is this machine's clock right?")
 
@@ -149,9 +151,7 @@ def ecdsa_private_key(text: str) -> ec.EllipticCurvePrivateKey:
 def new_ecdsa_key() -> str:
     return (
         ec.generate_private_key(ec.SECP256R1())
-        .private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         .decode()
     )
 

@@ -32,12 +32,28 @@ def event(
     return Event(item=item, natural_key=(key,), type=type, at=at, email_address=email_address, topic=topic, **fields)
 
 
-def opt_out(address: str = "ada@example.test", *, minutes: float = 0, topic: str | None = None, key: str = "out") -> Event:
-    return event(f"{key} {address} {minutes} {topic}", type=EventType.UNSUBSCRIBED, email_address=address, minutes=minutes, topic=topic)
+def opt_out(
+    address: str = "ada@example.test", *, minutes: float = 0, topic: str | None = None, key: str = "out"
+) -> Event:
+    return event(
+        f"{key} {address} {minutes} {topic}",
+        type=EventType.UNSUBSCRIBED,
+        email_address=address,
+        minutes=minutes,
+        topic=topic,
+    )
 
 
-def opt_in(address: str = "ada@example.test", *, minutes: float = 0, topic: str | None = None, key: str = "in") -> Event:
-    return event(f"{key} {address} {minutes} {topic}", type=EventType.RESUBSCRIBED, email_address=address, minutes=minutes, topic=topic)
+def opt_in(
+    address: str = "ada@example.test", *, minutes: float = 0, topic: str | None = None, key: str = "in"
+) -> Event:
+    return event(
+        f"{key} {address} {minutes} {topic}",
+        type=EventType.RESUBSCRIBED,
+        email_address=address,
+        minutes=minutes,
+        topic=topic,
+    )
 
 
 def decided(*events: Event, policy: TopicPolicy | None = None) -> Batch:

@@ -33,7 +33,7 @@ class Service:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("WEBHOOKS_")}
         command = [sys.executable, "-m", "webhooks", *self.command, "--port", str(self.port)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=inherited | self.settings, stdout=log, stderr=log)  # noqa: S603
+            self.process = subprocess.Popen(command, env=inherited | self.settings, stdout=log, stderr=log)
         self.wait_until(200, seconds)
 
     def wait_until(self, status: int, seconds: float = START_SECONDS) -> None:
@@ -63,4 +63,3 @@ class Service:
             process, self.process = self.process, None
             process.send_signal(signal.SIGKILL)
             process.wait()
-

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 LONG_AGO = datetime(2020, 1, 1)  # noqa: DTZ001 - as the seed's column has it, in UTC
 
 
-async def add_people(connection: "asyncpg.Connection", *addresses: str, opted_in: bool = True, updated_at: datetime = LONG_AGO) -> None:
+async def add_people(
+    connection: "asyncpg.Connection", *addresses: str, opted_in: bool = True, updated_at: datetime = LONG_AGO
+) -> None:
     await connection.executemany(
         "insert into email_preferences (user_id, email_address, marketing_opt_in, updated_at) values ($1, $2, $3, $4)",
         [(f"user of {address}", address, opted_in, updated_at) for address in addresses],
@@ -34,7 +36,9 @@ async def preferences(connection: "asyncpg.Connection") -> dict[str, bool]:
 
 
 async def updated_at(connection: "asyncpg.Connection", address: str) -> datetime:
-    stamp: datetime = await connection.fetchval("select updated_at from email_preferences where email_address = $1", address)
+    stamp: datetime = await connection.fetchval(
+        "select updated_at from email_preferences where email_address = $1", address
+    )
     return stamp
 
 
@@ -48,16 +52,25 @@ async def event_ids(connection: "asyncpg.Connection") -> list[str]:
 
 
 async def dead_bodies(connection: "asyncpg.Connection") -> list[bytes]:
-    return [row["body"] for row in await connection.fetch("select body from webhook_dead_letters order by received_at, body")]
+    return [
+        row["body"]
+        for row in await connection.fetch("select body from webhook_dead_letters order by received_at, body")
+    ]
 
 
 async def count(connection: "asyncpg.Connection", table: str) -> int:
-    number: int = await connection.fetchval(f"select count(*) from {table}")  # noqa: S608 - our own names
+    number: int = await connection.fetchval(f"select count(*) from {table}")
     return number
 
 
 async def empty(connection: "asyncpg.Connection", *tables: str) -> None:
-    for table in tables or ("webhook_events", "email_consents", "webhook_dead_letters", "webhook_tokens", "email_preferences"):
+    for table in tables or (
+        "webhook_events",
+        "email_consents",
+        "webhook_dead_letters",
+        "webhook_tokens",
+        "email_preferences",
+    ):
         await connection.execute(f"truncate {table}")
 
 

@@ -49,7 +49,7 @@ def service(tmp_path: Path, adapter: Adapter) -> Iterator[Service]:
 
 def deliveries(adapter: Adapter) -> Iterator[WebhookRequest]:
     """Without end: one to thirty events each, of the last hour."""
-    chance = random.Random(7)  # noqa: S311 - no secret
+    chance = random.Random(7)
     now = datetime.now(UTC)
     people = list(PEOPLE)
     number = 0
@@ -101,7 +101,7 @@ async def drill(service: Service, adapter: Adapter, kill: Callable[[], Awaitable
     await tables.add_people(connection, *PEOPLE)
     await connection.close()
     provider = Provider(service, adapter)
-    chance = random.Random(7)  # noqa: S311 - no secret
+    chance = random.Random(7)
     async with provider.sending():
         for _ in range(KILLS):
             before = len(provider.acknowledged)

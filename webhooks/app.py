@@ -25,7 +25,7 @@ from db.postgres import Postgres
 from db.store import Receipt, Store
 from providers.adapter import Answer, NotVerified, ProofUnavailable, WebhookRequest
 from webhooks.fetch import fetch
-from webhooks.ingest import Delivery, Source, ingest
+from webhooks.ingest import Source, ingest
 from webhooks.settings import Settings, SettingsError, load_settings
 from webhooks.telemetry import CONTENT_TYPE, WAITING, configure_logging, log, metrics, tell
 from webhooks.trial import trial_sources
@@ -102,12 +102,16 @@ def new_service(settings: Settings) -> Service:
     sources = trial_sources(settings.data_dir) if settings.is_trial else settings.sources
     if not sources:
         raise SettingsError(
-            ['WEBHOOKS_SOURCES: no source, so nothing could come in: set it to {"sendgrid": {"keys": ["MFkw…"]}} or the like']
+            [
+                'WEBHOOKS_SOURCES: no source, so nothing could come in: set it to {"sendgrid": {"keys": ["MFkw…"]}} or the like'
+            ]
         )
     for name, source in sources.items():
         source.adapter.fetch = fetch
         if not source.verify:
-            log.warning("NOT VERIFIED: anybody can opt anybody out or in through this source", source=name, verify=False)
+            log.warning(
+                "NOT VERIFIED: anybody can opt anybody out or in through this source", source=name, verify=False
+            )
     embedded = Embedded(settings.data_dir / "postgres") if settings.database_url is None else None
     database = new_database(settings, embedded)
     return Service(settings, sources, database, Store(database), embedded)
@@ -250,7 +254,9 @@ def detail(failure: Exception) -> str:
     for kind, text in DETAILS.items():
         if isinstance(failure, kind):
             return text
-    return str(failure) if isinstance(failure, tuple(STATUSES)) else "something unforeseen: the log tells what; send again"
+    return (
+        str(failure) if isinstance(failure, tuple(STATUSES)) else "something unforeseen: the log tells what; send again"
+    )
 
 
 def to_json(status: int, value: Receipt | dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:

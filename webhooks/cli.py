@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -179,13 +179,17 @@ async def send_and_tell(source: Source, events: list[str], addresses: list[str],
             " For a test, set a private key of your own in its place: webhooks serve makes one when nothing is set up"
         ) from error
     sent = Sent()
-    with Progress("sending", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True) as bar:
+    with Progress(
+        "sending", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True
+    ) as bar:
         task = bar.add_task("sending", total=len(requests), visible=len(requests) > 1)
         try:
-            async for sent in send(target, iter(requests)):
+            async for sent in send(target, iter(requests)):  # noqa: B007 - the last is what became of all
                 bar.advance(task)
         except httpx.HTTPError as error:
-            raise Failed(f"{target} does not answer ({error or type(error).__name__}): is the service running? make run") from error
+            raise Failed(
+                f"{target} does not answer ({error or type(error).__name__}): is the service running? make run"
+            ) from error
     out.print_json(json.dumps({"answers": {str(status): n for status, n in sent.statuses.items()}, **sent.receipt}))
     for refusal, times in sent.refusals.items():
         err.print(f"{times} × {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -193,7 +197,7 @@ async def send_and_tell(source: Source, events: list[str], addresses: list[str],
         raise Failed("not everything was taken")
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
 
@@ -203,7 +207,9 @@ def events_command(
     email: Annotated[str | None, typer.Option(help="Of this address only.")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="Of this type only: unsubscribed, bounced, …")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
-    format_: Annotated[Format, typer.Option("--format", help="json: a line an event, with its payload.")] = Format.TABLE,
+    format_: Annotated[
+        Format, typer.Option("--format", help="json: a line an event, with its payload.")
+    ] = Format.TABLE,
 ) -> None:
     """Show the latest events, newest first.
 
@@ -223,7 +229,9 @@ async def show_events(email: str | None, type_: str | None, limit: int, format_:
     for row in rows:
         opted_in = {None: "", True: "yes", False: "[red]no[/]"}[row["opted_in"]]
         cells = (row["source"], row["type"], row["email_address"], row["topic"])
-        table.add_row(f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}", *map(plain, cells), opted_in, plain(row["reason"])[:60])
+        table.add_row(
+            f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}", *map(plain, cells), opted_in, plain(row["reason"])[:60]
+        )
     out.print(table)
 
 
@@ -249,7 +257,9 @@ async def replay_and_tell() -> None:
         store = Store(db)
         replayed = await run(store, sources)
         await store.committer.drain()
-    out.print(f"recorded {replayed.recorded} events; {len(replayed.still_dead)} dead letters are still dead", highlight=False)
+    out.print(
+        f"recorded {replayed.recorded} events; {len(replayed.still_dead)} dead letters are still dead", highlight=False
+    )
     for identity, error in replayed.still_dead.items():
         out.print(f"  {identity}  {error}", markup=False, highlight=False, soft_wrap=True)
 
@@ -295,7 +305,11 @@ def doctor() -> None:
 
 async def diagnose() -> list[str]:
     settings = load_settings()
-    problems = [f"source {name} is not verified: anybody can write to it" for name, source in settings.sources.items() if not source.verify]
+    problems = [
+        f"source {name} is not verified: anybody can write to it"
+        for name, source in settings.sources.items()
+        if not source.verify
+    ]
     if not settings.sources and not settings.is_trial:
         problems.append('WEBHOOKS_SOURCES is empty: set it to {"sendgrid": {"keys": ["MFkw…"]}} or the like')
     try:

@@ -75,7 +75,9 @@ class Settings(BaseSettings):
         try:
             urlsplit(value or "").port  # noqa: B018 - reading it checks it
         except ValueError as error:
-            raise fault(f"is no PostgreSQL address ({error}): write postgresql://user:password@host:5432/database") from error
+            raise fault(
+                f"is no PostgreSQL address ({error}): write postgresql://user:password@host:5432/database"
+            ) from error
         return value or None
 
     @field_validator("admin_token")
@@ -137,7 +139,7 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        faults += [line for problem in error.errors() for line in describe(cast(Mapping[str, Any], problem))]
+        faults += [line for problem in error.errors() for line in describe(cast("Mapping[str, Any]", problem))]
     except OSError as error:
         faults.append(f"{os.environ.get(CONFIG, DEFAULT_CONFIG)} cannot be read: {error.strerror}")
     except tomllib.TOMLDecodeError as error:
@@ -181,7 +183,9 @@ def read_sources(value: Any) -> dict[str, Source]:
         try:
             value = json.loads(value)
         except ValueError as error:
-            raise faults_of([f'WEBHOOKS_SOURCES is not JSON ({error}): write {{"sendgrid": {{"keys": ["MFkw…"]}}}}']) from error
+            raise faults_of(
+                [f'WEBHOOKS_SOURCES is not JSON ({error}): write {{"sendgrid": {{"keys": ["MFkw…"]}}}}']
+            ) from error
     if not isinstance(value, Mapping):
         raise faults_of(['WEBHOOKS_SOURCES is not an object: write {"sendgrid": {"keys": ["MFkw…"]}}'])
     sources: dict[str, Source] = {}
@@ -217,7 +221,7 @@ def read_source(name: str, entry: Any) -> Source:
             [
                 f"there is no provider {settings.provider!r}"
                 + (f": do you mean {close[0]!r}?" if close else f"; these are: {', '.join(providers.names())}")
-                + ('' if "provider" in entry else ' (a source of another name needs "provider": "…")')
+                + ("" if "provider" in entry else ' (a source of another name needs "provider": "…")')
             ]
         )
     return new_source(name, settings)
@@ -235,7 +239,10 @@ def new_source(name: str, settings: SourceSettings) -> Source:
         try:
             adapter(name, [key], settings.options)
         except ValidationError as error:
-            faults += [f"{'.'.join(map(str, each['loc']))}: {option_fault(each['type'], each['msg'])}" for each in error.errors()]
+            faults += [
+                f"{'.'.join(map(str, each['loc']))}: {option_fault(each['type'], each['msg'])}"
+                for each in error.errors()
+            ]
             break
         except ValueError as error:
             faults.append(f"keys[{number}] cannot be a key ({error}): it takes {adapter.key}")

@@ -22,7 +22,9 @@ SECONDS = Histogram(
 )
 EVENTS = Counter("webhooks_events", "Events received, repeats included", ["source", "type"])
 RECORDS = Counter("webhooks_records", "What became of what was received", ["source", "outcome"])
-FLIPS = Counter("webhooks_preferences_changed", "Rows of email_preferences set to another value", ["source", "opted_in"])
+FLIPS = Counter(
+    "webhooks_preferences_changed", "Rows of email_preferences set to another value", ["source", "opted_in"]
+)
 WAITING = Gauge("webhooks_waiting_records", "Records that wait for the database", multiprocess_mode="livesum")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,7 +51,7 @@ def to_json(event: dict[str, Any], **_: Any) -> bytes:
     return msgspec.json.encode(first | event, enc_hook=repr)
 
 
-def tell(source: str, status: int, seconds: float, size: int, delivery: Delivery | None, error: str | None) -> None:
+def tell(source: str, status: int, seconds: float, size: int, delivery: Delivery | None, error: str | None) -> None:  # noqa: PLR0913, PLR0917 - a wide line
     """Of one delivery. Nothing of the people in it."""
     DELIVERIES.labels(source, status).inc()
     SECONDS.labels(source).observe(seconds)

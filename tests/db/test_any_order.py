@@ -36,7 +36,10 @@ consent_events = st.builds(
 @st.composite
 def plans(draw: st.DrawFn) -> tuple[list[Event], list[list[list[Event]]]]:
     """Events, and two or three rounds of deliveries that go out at once: each event in one at least, some in more."""
-    events = [replace(each, natural_key=(n,)) for n, each in enumerate(draw(st.lists(consent_events, min_size=1, max_size=20)))]
+    events = [
+        replace(each, natural_key=(n,))
+        for n, each in enumerate(draw(st.lists(consent_events, min_size=1, max_size=20)))
+    ]
     sent = draw(st.permutations(events + draw(st.lists(st.sampled_from(events), max_size=10))))
     rounds: list[list[list[Event]]] = [[[]]]
     for each in sent:

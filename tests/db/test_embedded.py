@@ -55,7 +55,9 @@ async def test_what_was_written_is_there_at_the_next_start(directory: Path) -> N
 async def test_it_keeps_commits_safe_from_a_power_cut(directory: Path) -> None:
     embedded = Embedded(directory)
     url = embedded.start()
-    assert [await ask(url, f"show {name}") for name in ("fsync", "synchronous_commit", "full_page_writes")] == ["on"] * 3
+    assert [await ask(url, f"show {name}") for name in ("fsync", "synchronous_commit", "full_page_writes")] == [
+        "on"
+    ] * 3
     embedded.stop()
 
 
@@ -84,7 +86,7 @@ async def test_a_killed_server_is_started_again_by_the_next_statement(directory:
 
 async def test_a_server_outlives_a_killed_user_and_is_found_again(directory: Path) -> None:
     code = "import os, sys; from pathlib import Path; from db.embedded import Embedded; print(Embedded(Path(sys.argv[1])).start(), flush=True); os.kill(os.getpid(), 9)"
-    started = subprocess.run(  # noqa: S603, ASYNC221 - our own code
+    started = subprocess.run(
         [sys.executable, "-c", code, str(directory)], stdout=subprocess.PIPE, text=True, check=False
     )
     assert started.returncode == -signal.SIGKILL

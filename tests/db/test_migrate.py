@@ -75,7 +75,9 @@ async def test_migrating_twice_changes_nothing(empty_database: Postgres, owner: 
     assert await picture(owner) == before
 
 
-async def test_processes_that_start_together_may_all_migrate(empty_database_url: str, owner: asyncpg.Connection) -> None:
+async def test_processes_that_start_together_may_all_migrate(
+    empty_database_url: str, owner: asyncpg.Connection
+) -> None:
     databases = [Postgres.at(empty_database_url) for _ in range(4)]
     await asyncio.gather(*map(migrate, databases))
     assert await pending(databases[0]) == []
@@ -132,7 +134,11 @@ async def test_where_the_table_belongs_to_somebody_else_the_index_is_a_warning(
         grant select, update on email_preferences to service;
         """
     )
-    database = Postgres.at(empty_database_url.replace("postgres:" + empty_database_url.split(":")[2].split("@")[0], "service:x"))
+    database = Postgres.at(
+        empty_database_url.replace(
+            "postgres:" + empty_database_url.split(":")[2].split("@", maxsplit=1)[0], "service:x"
+        )
+    )
     migrated = await migrate(database)
     assert migrated.applied == list(migrations())
     [warning] = migrated.warnings

@@ -32,6 +32,8 @@ async def test_preferences_are_found_by_index(connection: "asyncpg.Connection", 
     sql, names = positional(query("record_events"))
     values = parameters(records(decided(*map(opt_out, people[:number]))))
     explained = await connection.fetchval(f"explain (analyze, format json) {sql}", *(values[name] for name in names))
-    scans = [node for node in nodes(json.loads(explained)[0]["Plan"]) if node.get("Relation Name") == "email_preferences"]
+    scans = [
+        node for node in nodes(json.loads(explained)[0]["Plan"]) if node.get("Relation Name") == "email_preferences"
+    ]
     assert {node["Node Type"] for node in scans if "Scan" in node["Node Type"]} == {"Index Scan"}
     assert await connection.fetchval("select count(*) from email_preferences where not marketing_opt_in") == number

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 ADA = "ada@example.test"
 
 
-async def test_a_decision_stamps_the_row_with_the_moment_of_writing(store: Store, connection: "asyncpg.Connection") -> None:
+async def test_a_decision_stamps_the_row_with_the_moment_of_writing(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
     await tables.add_people(connection, ADA)
     before = datetime.now(UTC).replace(tzinfo=None)
     await store.record(decided(opt_out()))
@@ -33,7 +35,9 @@ async def test_a_decision_that_changes_no_flag_stamps_the_row_but_counts_no_flip
     assert await tables.updated_at(connection, ADA) > tables.LONG_AGO
 
 
-async def test_an_older_decision_that_comes_later_changes_nothing(store: Store, connection: "asyncpg.Connection") -> None:
+async def test_an_older_decision_that_comes_later_changes_nothing(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
     await tables.add_people(connection, ADA)
     await store.record(decided(opt_out(minutes=5)))
     stamp = await tables.updated_at(connection, ADA)
@@ -84,7 +88,9 @@ async def test_an_overruled_opt_out_of_an_opted_out_row_leaves_the_stamp_so_that
     assert await tables.preferences(connection) == {ADA: False}
 
 
-async def test_the_application_has_the_last_word_after_our_write(store: Store, connection: "asyncpg.Connection") -> None:
+async def test_the_application_has_the_last_word_after_our_write(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
     await tables.add_people(connection, ADA)
     await store.record(decided(opt_out(minutes=1)))
     await tables.application_writes(connection, ADA, opted_in=True)
@@ -121,7 +127,9 @@ async def waits(connection: "asyncpg.Connection", number: int) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_an_application_write_that_commits_while_we_wait_is_seen(store: Store, connection: "asyncpg.Connection") -> None:
+async def test_an_application_write_that_commits_while_we_wait_is_seen(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
     await tables.add_people(connection, ADA)
     await store.record(decided(opt_in(minutes=0)))
     async with connection.transaction():
@@ -163,9 +171,7 @@ async def test_an_opt_out_takes_effect_whatever_kind_of_stamp_the_users_column_k
     store: Store, connection: "asyncpg.Connection", kind: str
 ) -> None:
     await connection.execute(f"alter table email_preferences alter updated_at type {kind}")
-    await connection.execute(
-        "insert into email_preferences values ('1', $1, true, '2020-01-01')", ADA
-    )
+    await connection.execute("insert into email_preferences values ('1', $1, true, '2020-01-01')", ADA)
     await store.record(decided(opt_out(minutes=0)))
     await store.record(decided(opt_in(minutes=1)))
     assert await store.record(decided(opt_out(minutes=2))) in (

@@ -69,7 +69,9 @@ async def test_an_opt_out_takes_effect_once_and_says_so(store: Store, connection
     assert await tables.preferences(connection) == {"ada@example.test": False}
 
 
-async def test_an_address_is_found_without_regard_to_case_and_space(store: Store, connection: "asyncpg.Connection") -> None:
+async def test_an_address_is_found_without_regard_to_case_and_space(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
     await tables.add_people(connection, "Ada@Example.test", "ADA@example.TEST")
     assert await store.record(decided(opt_out("  aDa@eXample.test "))) == Receipt(received=1, recorded=1, opted_out=2)
     assert await tables.ledger(connection) == {("ada@example.test", ""): (NOON, False)}

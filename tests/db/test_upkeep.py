@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 async def test_an_opt_out_is_applied_to_a_row_that_was_imported_later(
     store: Store, database: Postgres, connection: "asyncpg.Connection"
 ) -> None:
-    await store.record(decided(opt_out("Ada@example.test"), opt_out("bob@example.test", topic="news"), opt_in("eve@example.test")))
+    await store.record(
+        decided(opt_out("Ada@example.test"), opt_out("bob@example.test", topic="news"), opt_in("eve@example.test"))
+    )
     await tables.add_people(connection, "ADA@example.test", "bob@example.test", "eve@example.test")
     assert [await repair_preferences(database), await repair_preferences(database)] == [1, 0]
     assert await tables.preferences(connection) == {

@@ -3,6 +3,7 @@
 `UPDATE_GOLDEN=1 make test` writes the golden files anew: read the difference before you commit it.
 """
 
+import inspect
 import json
 import os
 from dataclasses import replace
@@ -79,7 +80,17 @@ async def test_a_retiring_key_is_still_good(adapter: Adapter) -> None:
 
 
 async def test_a_request_without_proof_is_refused(adapter: Adapter) -> None:
-    for body in (b"", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000, b"a=b", b'{"signature": {}}', b'{"signature": 1}'):
+    for body in (
+        b"",
+        b"[]",
+        b"{}",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        b"a=b",
+        b'{"signature": {}}',
+        b'{"signature": 1}',
+    ):
         with pytest.raises(NotVerified):
             await adapter.verify(WebhookRequest(source=adapter.source, body=body))
 
@@ -87,19 +98,18 @@ async def test_a_request_without_proof_is_refused(adapter: Adapter) -> None:
 async def test_garbled_proofs_are_refused(adapter: Adapter) -> None:
     for request in requests(adapter):
         for value in ("", "x", "Basic", "Basic %%%", "0", "-1", "9" * 400, "\u00e9", "=" * 8):
-            garbled = replace(request, headers={name: value for name in request.headers}, body=b"{}")
+            garbled = replace(request, headers=dict.fromkeys(request.headers, value), body=b"{}")
             with pytest.raises(NotVerified):
                 await adapter.verify(garbled)
 
 
 async def test_a_stale_proof_is_refused_where_it_has_a_time(adapter: Adapter) -> None:
     for request in requests(adapter, at=NOW - timedelta(days=3)):
-        try:
+        if "no time" in page(adapter.name):
             await adapter.verify(request)
-        except NotVerified as refusal:
-            assert "stale" in str(refusal)
         else:
-            assert "no time" in page(adapter.name)
+            with pytest.raises(NotVerified, match="stale"):
+                await adapter.verify(request)
 
 
 async def test_every_sample_is_read_as_an_event_of_its_address_and_time(adapter: Adapter) -> None:
@@ -117,7 +127,9 @@ async def test_a_repeat_has_the_same_ids(adapter: Adapter) -> None:
     for request in requests(adapter):
         verified = await adapter.verify(request)
         later = await adapter.verify(replace(request, received_at=NOW + timedelta(hours=1)))
-        assert [event.id for event in adapter.parse(verified).events] == [event.id for event in adapter.parse(later).events]
+        assert [event.id for event in adapter.parse(verified).events] == [
+            event.id for event in adapter.parse(later).events
+        ]
 
 
 HOSTILE = [
@@ -159,7 +171,7 @@ def test_trouble_of_ours_makes_the_provider_send_again(adapter: Adapter) -> None
 
 
 def test_a_key_that_cannot_be_one_is_refused_at_start(adapter: Adapter) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         type(adapter)(adapter.source, [""])
 
 
@@ -168,6 +180,11 @@ def test_it_has_a_page_and_payloads(adapter: Adapter) -> None:
         assert heading in page(adapter.name)
     assert any(path.parent.name == adapter.name for path in payloads.payload_files())
     assert adapter.key
+
+
+def test_nothing_is_left_to_do(adapter: Adapter) -> None:
+    assert "TODO" not in page(adapter.name)
+    assert "TODO" not in inspect.getsource(inspect.getmodule(adapter) or type(adapter))
 
 
 def page(name: str) -> str:

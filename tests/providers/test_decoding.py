@@ -17,13 +17,19 @@ json_values = st.recursive(
 
 
 @given(st.lists(json_values), st.sampled_from([None, 1]), st.booleans())
-def test_the_elements_of_an_array_are_found_byte_for_byte(values: list[Any], indent: int | None, ascii_only: bool) -> None:  # noqa: FBT001
+def test_the_elements_of_an_array_are_found_byte_for_byte(
+    values: list[Any], indent: int | None, ascii_only: bool
+) -> None:
     body = json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     assert [json.loads(each.decode("utf-8", "surrogatepass")) for each in elements(body)] == values
     assert [json.loads(each.decode("utf-8", "surrogatepass")) for each in elements_of_broken(body.strip())] == values
 
 
-@given(st.lists(json_values, min_size=1), st.sampled_from([b"tru", b'{"a": nope}', b"'", b"1.2.3", b"[1 2]", b"\xff"]), st.integers(0))
+@given(
+    st.lists(json_values, min_size=1),
+    st.sampled_from([b"tru", b'{"a": nope}', b"'", b"1.2.3", b"[1 2]", b"\xff"]),
+    st.integers(0),
+)
 def test_a_broken_element_costs_its_neighbours_nothing(values: list[Any], broken: bytes, place: int) -> None:
     parts = [json.dumps(value).encode() for value in values]
     at = place % (len(parts) + 1)
@@ -36,7 +42,12 @@ def test_an_array_that_is_cut_off_still_tells_what_it_has() -> None:
 
 
 def test_what_is_no_array_is_one_element() -> None:
-    assert [list(elements(body)) for body in (b'{"a": 1}', b"", b"null", b"rubbish")] == [[b'{"a": 1}'], [b""], [b"null"], [b"rubbish"]]
+    assert [list(elements(body)) for body in (b'{"a": 1}', b"", b"null", b"rubbish")] == [
+        [b'{"a": 1}'],
+        [b""],
+        [b"null"],
+        [b"rubbish"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ seeds = st.fixed_dictionaries(
 
 
 @given(st.lists(seeds, unique_by=lambda item: (item["email"], item["timestamp"], item["event"]), min_size=2))
-def test_different_events_that_share_an_event_id_have_different_ids(sendgrid: Adapter, items: list[dict[str, Any]]) -> None:
+def test_different_events_that_share_an_event_id_have_different_ids(
+    sendgrid: Adapter, items: list[dict[str, Any]]
+) -> None:
     ids = {read(sendgrid, item).id for item in items}
     assert len(ids) == len(items)
 
@@ -76,7 +78,15 @@ def test_ids_sort_by_time() -> None:
 
 
 def test_neighbouring_parts_of_a_key_are_not_run_together() -> None:
-    keys: list[tuple[str | int | None, ...]] = [("ab", "c"), ("a", "bc"), ("abc",), ("abc", None), ("abc", ""), (1,), ("1",)]
+    keys: list[tuple[str | int | None, ...]] = [
+        ("ab", "c"),
+        ("a", "bc"),
+        ("abc",),
+        ("abc", None),
+        ("abc", ""),
+        (1,),
+        ("1",),
+    ]
     assert len({event_id("sendgrid", key, NOON) for key in keys}) == len(keys)
 
 
@@ -126,7 +136,22 @@ def test_a_providers_time_is_understood(value: object, time: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", "soon", -1, 10**11, 10**18, float("inf"), float("nan"), True, [], {}, "9" * 400, "1969-12-31T23:59:59Z", "10000-01-01T00:00:00Z"],
+    [
+        None,
+        "",
+        "soon",
+        -1,
+        10**11,
+        10**18,
+        float("inf"),
+        float("nan"),
+        True,
+        [],
+        {},
+        "9" * 400,
+        "1969-12-31T23:59:59Z",
+        "10000-01-01T00:00:00Z",
+    ],
 )
 def test_what_is_no_time_is_none(value: object) -> None:
     assert moment(value) is None

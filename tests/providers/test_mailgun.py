@@ -71,11 +71,19 @@ async def test_a_proof_is_good_for_a_day_for_it_is_retried_for_hours() -> None:
 
 @pytest.mark.parametrize("form", ["urlencoded", "multipart"])
 async def test_in_a_form_the_last_proof_counts_for_a_senders_variables_lie_before_it(form: str) -> None:
-    fields = [("event", "complained"), ("recipient", "ada@example.test"), ("event", "x"), ("timestamp", "1"), ("token", "t")]
+    fields = [
+        ("event", "complained"),
+        ("recipient", "ada@example.test"),
+        ("event", "x"),
+        ("timestamp", "1"),
+        ("token", "t"),
+    ]
     fields += [("signature", "s"), *PROOF.items()]
     body = urlencode(fields).encode()
     if form == "multipart":
-        parts = "".join(f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields)
+        parts = "".join(
+            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
+        )
         body = f"{parts}--b--\r\n".encode()
     batch = mailgun().parse(await mailgun().verify(request(body)))
     assert [(event.type, event.email_address) for event in batch.events] == [(EventType.COMPLAINED, "ada@example.test")]
@@ -83,7 +91,11 @@ async def test_in_a_form_the_last_proof_counts_for_a_senders_variables_lie_befor
 
 async def test_a_subaccounts_message_is_proven_by_its_parents_key_and_so_is_its_token() -> None:
     timestamp, token = "1700000000", "parent" * 8
-    parent = {"timestamp": timestamp, "token": token, "signature": hmac_hex("parents-key", f"{timestamp}{token}".encode())}
+    parent = {
+        "timestamp": timestamp,
+        "token": token,
+        "signature": hmac_hex("parents-key", f"{timestamp}{token}".encode()),
+    }
     body = encode({"signature": PROOF, "parent-signature": parent, "event-data": EVENT})
     assert mailgun("parents-key").token(await mailgun("parents-key").verify(request(body))) == token
     assert mailgun().token(await mailgun().verify(request(body))) == PROOF["token"]
@@ -112,7 +124,9 @@ def ids(*others: dict[str, Any]) -> set[str]:
 
 def test_an_id_that_is_used_again_on_another_day_is_another_event() -> None:
     later = {"timestamp": EVENT["timestamp"] + 86400}  # type: ignore[operator]
-    assert len(ids({}, later, {"account": {"id": "a"}}, {"recipient": "bob@example.test"}, {"event": "complained"})) == 5
+    assert (
+        len(ids({}, later, {"account": {"id": "a"}}, {"recipient": "bob@example.test"}, {"event": "complained"})) == 5
+    )
 
 
 def test_what_else_changes_between_repeats_does_not_matter() -> None:

@@ -25,7 +25,16 @@ async def test_the_known_credential_is_genuine() -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Basic", "Basic ", "Basic %%%", KNOWN[:-2], KNOWN.replace("Basic", "Digest"), "Basic aG9vazpzM2NyZXQ=", "Basic /w=="],
+    [
+        "",
+        "Basic",
+        "Basic ",
+        "Basic %%%",
+        KNOWN[:-2],
+        KNOWN.replace("Basic", "Digest"),
+        "Basic aG9vazpzM2NyZXQ=",
+        "Basic /w==",
+    ],
 )
 async def test_any_other_credential_is_refused(authorization: str) -> None:
     with pytest.raises(NotVerified):
@@ -82,7 +91,12 @@ def test_a_subscription_change_decides_what_it_says(change: dict[str, Any], topi
 
 
 def test_leaving_and_coming_back_are_two_events_and_a_repeat_is_none() -> None:
-    changes: list[dict[str, Any]] = [{}, {"SuppressSending": False}, {"ChangedAt": "2023-11-15T22:13:20Z"}, {"MessageStream": "news"}]
+    changes: list[dict[str, Any]] = [
+        {},
+        {"SuppressSending": False},
+        {"ChangedAt": "2023-11-15T22:13:20Z"},
+        {"MessageStream": "news"},
+    ]
     assert len({read(CHANGE | change).id for change in changes}) == 4
     assert read(CHANGE | {"Tag": "t"}).id == read(CHANGE).id
 

@@ -83,7 +83,9 @@ async def test_the_key_may_be_pem_or_broken_over_lines() -> None:
         "SG.an-api-key",
         KEY[:40],
         base64.b64encode(
-            ec.generate_private_key(ec.SECP384R1()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            ec.generate_private_key(ec.SECP384R1())
+            .public_key()
+            .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         ).decode(),
     ],
     ids=["empty", "API key", "cut off", "another curve"],
@@ -98,7 +100,14 @@ def id_of(item: dict[str, Any]) -> str:
     return event.id
 
 
-CLICK = {"email": "ada@example.test", "timestamp": 1700000000, "event": "click", "sg_event_id": "one", "sg_message_id": "m1", "url": "https://a"}
+CLICK = {
+    "email": "ada@example.test",
+    "timestamp": 1700000000,
+    "event": "click",
+    "sg_event_id": "one",
+    "sg_message_id": "m1",
+    "url": "https://a",
+}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +126,9 @@ def test_events_that_share_an_event_id_but_are_not_the_same_have_ids_of_their_ow
     assert id_of(CLICK | other) != id_of(CLICK)
 
 
-@pytest.mark.parametrize("other", [{"sg_event_id": "two"}, {"sg_event_id": None}, {"email": "ADA@example.test"}, {"order": "778"}])
+@pytest.mark.parametrize(
+    "other", [{"sg_event_id": "two"}, {"sg_event_id": None}, {"email": "ADA@example.test"}, {"order": "778"}]
+)
 def test_the_same_event_under_a_new_event_id_has_the_same_id(other: dict[str, Any]) -> None:
     assert id_of(CLICK | other) == id_of(CLICK)
 

@@ -41,7 +41,7 @@ Served = Callable[..., AbstractAsyncContextManager[Client]]
 
 @pytest.fixture
 def served(tmp_path: Path) -> Served:
-    """`async with served(sources, database_url=…) as client`."""
+    """A context manager: the app with these sources and settings, and a client for it."""
 
     @asynccontextmanager
     async def served(sources: Mapping[str, Any], **settings: Any) -> AsyncIterator[Client]:
@@ -73,10 +73,10 @@ def signed(adapter: Adapter, *samples: Any) -> WebhookRequest:
 
 def signed_body(adapter: Adapter, body: bytes) -> WebhookRequest:
     """Any bytes at all, genuinely signed as SendGrid signs."""
+    import base64
+
     from providers.sendgrid import ECDSA, SIGNATURE, TIMESTAMP
     from providers.signing import ecdsa_private_key
-
-    import base64
 
     timestamp = str(int(datetime.now(UTC).timestamp()))
     signature = ecdsa_private_key(adapter.keys[0]).sign(timestamp.encode() + body, ECDSA)

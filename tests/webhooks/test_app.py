@@ -20,7 +20,11 @@ async def test_a_delivery_is_committed_and_answered_with_a_receipt(
     client: Client, sendgrid: Adapter, connection: "asyncpg.Connection"
 ) -> None:
     await tables.add_people(connection, "ada@example.test", "bob@example.test")
-    events = [sample(sendgrid, "unsubscribe"), sample(sendgrid, "delivered"), sample(sendgrid, "spamreport", "bob@example.test")]
+    events = [
+        sample(sendgrid, "unsubscribe"),
+        sample(sendgrid, "delivered"),
+        sample(sendgrid, "spamreport", "bob@example.test"),
+    ]
     request = signed(sendgrid, *events)
     answer = await client.post(request)
     assert answer.status_code == 200
@@ -73,7 +77,9 @@ async def test_a_signature_header_that_is_sent_twice_proves_nothing(client: Clie
         ("POST", "/healthz", 405, "method_not_allowed"),
     ],
 )
-async def test_what_is_not_there_is_said_in_our_own_form(client: Client, method: str, path: str, status: int, error: str) -> None:
+async def test_what_is_not_there_is_said_in_our_own_form(
+    client: Client, method: str, path: str, status: int, error: str
+) -> None:
     answer = await client.http.request(method, path)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert answer.json()["detail"]
@@ -100,11 +106,16 @@ POISON = [
     b'{"email": "ada@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "a\\u0000b"}',
     b'{"email": "bob@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "\\ud800"}',
     b'{"email": "cyd@example.test", "event": "spamreport", "timestamp": 253402300800}',
-    b'{"email": "dan@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "' + b"x" * 2_000_000 + b'"}',
+    b'{"email": "dan@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "'
+    + b"x" * 2_000_000
+    + b'"}',
     b"null",
     b"5",
     b"[[1], [2]]",
-    b'{"email": "eve@example.test", "event": "unsubscribe", "timestamp": 1700000000, "deep": ' + b"[" * 300 + b"]" * 300 + b"}",
+    b'{"email": "eve@example.test", "event": "unsubscribe", "timestamp": 1700000000, "deep": '
+    + b"[" * 300
+    + b"]" * 300
+    + b"}",
     b'{"event": tru}',
     b'{"email": "fay@example.test", "event": "unsubscribe", "timestamp": "10000-01-01T00:00:00Z"}',
 ]
@@ -113,7 +124,10 @@ POISON = [
 async def test_one_bad_record_never_costs_its_neighbours(
     client: Client, sendgrid: Adapter, connection: "asyncpg.Connection"
 ) -> None:
-    people = [f"{name}@example.test" for name in ("ada", "bob", "cyd", "dan", "eve", "fay", "good0", "good1", "good2", "good3", "good4")]
+    people = [
+        f"{name}@example.test"
+        for name in ("ada", "bob", "cyd", "dan", "eve", "fay", "good0", "good1", "good2", "good3", "good4")
+    ]
     await tables.add_people(connection, *people)
     good = [json.dumps(sample(sendgrid, "unsubscribe", f"good{n}@example.test", n)).encode() for n in range(5)]
     items = [each for pair in zip(POISON, good * 2, strict=True) for each in pair][: len(POISON) + 5 + 5]
@@ -121,7 +135,9 @@ async def test_one_bad_record_never_costs_its_neighbours(
     receipt = (await client.post(request)).json()
     assert receipt == {"received": 20, "recorded": 11, "duplicates": 5, "dead": 4, "opted_out": 11, "opted_in": 0}
     assert set(await tables.dead_bodies(connection)) == {b"null", b"5", b"[[1], [2]]", b'{"event": tru}'}
-    originals = await connection.fetch("select coalesce(original, convert_to(payload #>> '{}', 'UTF8')) as kept from webhook_events where original is not null")
+    originals = await connection.fetch(
+        "select coalesce(original, convert_to(payload #>> '{}', 'UTF8')) as kept from webhook_events where original is not null"
+    )
     assert {POISON[0], POISON[1]} <= {bytes(row["kept"]) for row in originals}
     assert await tables.preferences(connection) == dict.fromkeys(people, False)
     again = (await client.post(request)).json()
@@ -158,7 +174,9 @@ async def test_an_unverified_source_takes_anything(served: Served, database_url:
     assert answer.json()["recorded"] == 1
 
 
-async def test_a_database_that_is_away_is_trouble_of_ours(served: Served, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_is_away_is_trouble_of_ours(
+    served: Served, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nobody = "postgresql://nobody@127.0.0.1:1/none"
     async with served({"sendgrid": {"keys": sendgrid.keys}}, database_url=nobody) as client:
         client.app.state.service.database._patience = 0.1
@@ -222,7 +240,9 @@ async def test_a_stopping_service_takes_nothing_new(client: Client, sendgrid: Ad
 async def test_beyond_what_may_wait_deliveries_are_refused_at_once(client: Client, sendgrid: Adapter) -> None:
     committer = client.app.state.service.store.committer
     committer._max_records = 10
-    requests = [signed(sendgrid, *[sample(sendgrid, "delivered", number=n * 10 + m) for m in range(8)]) for n in range(8)]
+    requests = [
+        signed(sendgrid, *[sample(sendgrid, "delivered", number=n * 10 + m) for m in range(8)]) for n in range(8)
+    ]
     answers = await asyncio.gather(*map(client.post, requests))
     statuses = [answer.status_code for answer in answers]
     assert set(statuses) == {200, 503}

@@ -6,6 +6,7 @@ import socket
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -39,7 +40,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, adapter: Adapter) -> Itera
 
 
 def head(request: WebhookRequest, *more: str) -> bytes:
-    lines = ["POST /webhooks/sendgrid HTTP/1.1", "Host: service", *(f"{name}: {value}" for name, value in request.headers.items()), *more]
+    lines = [
+        "POST /webhooks/sendgrid HTTP/1.1",
+        "Host: service",
+        *(f"{name}: {value}" for name, value in request.headers.items()),
+        *more,
+    ]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -49,7 +55,7 @@ class Wire:
     def __init__(self, service: Service) -> None:
         self.socket = socket.create_connection(("127.0.0.1", service.port), timeout=20)
 
-    def __enter__(self) -> "Wire":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +85,12 @@ def recorded(service: Service) -> float:
 
 def post(service: Service, request: WebhookRequest, content: bytes | None = None, **headers: str) -> httpx.Response:
     all_headers = {**request.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return httpx.post(f"{service.url}/webhooks/sendgrid", content=request.body if content is None else content, headers=all_headers, timeout=30)
+    return httpx.post(
+        f"{service.url}/webhooks/sendgrid",
+        content=request.body if content is None else content,
+        headers=all_headers,
+        timeout=30,
+    )
 
 
 @pytest.fixture
@@ -176,7 +187,9 @@ def test_a_sender_that_hangs_up_in_the_middle_does_no_harm(service: Service, one
     assert post(service, one).json()["recorded"] == 1
 
 
-@pytest.mark.parametrize("path", ["/webhooks/..%2f..%2fetc", "/webhooks/%00", "/webhooks/a/b", "/webhooks/" + "x" * 10_000, "/webhooks/%ff"])
+@pytest.mark.parametrize(
+    "path", ["/webhooks/..%2f..%2fetc", "/webhooks/%00", "/webhooks/a/b", "/webhooks/" + "x" * 10_000, "/webhooks/%ff"]
+)
 def test_rubbish_paths_are_not_found(service: Service, path: str) -> None:
     with Wire(service) as wire:
         wire.send(f"POST {path} HTTP/1.1\r\nHost: s\r\nContent-Length: 0\r\n\r\n".encode())

@@ -37,17 +37,28 @@ async def run(*arguments: str) -> Result:
 
 @pytest.mark.usefixtures("configured")
 async def test_events_are_shown_newest_first_and_of_one_person(store: "Store") -> None:
-    await store.record(decided(opt_out("ada@example.test"), event("1", email_address="Bob@example.test", minutes=5, reason="[odd] reason")))
+    await store.record(
+        decided(
+            opt_out("ada@example.test"), event("1", email_address="Bob@example.test", minutes=5, reason="[odd] reason")
+        )
+    )
     shown = await run("events")
     assert shown.exit_code == 0
     assert shown.output.index("Bob@example.test") < shown.output.index("ada@example.test")
     assert "[odd] reason" in shown.output
-    bobs = [json.loads(line) for line in (await run("events", "--email", "bob@EXAMPLE.test", "--format", "json")).output.splitlines()]
-    assert [(each["email_address"], each["type"], each["payload"]) for each in bobs] == [("Bob@example.test", "delivered", {"key": "1"})]
+    bobs = [
+        json.loads(line)
+        for line in (await run("events", "--email", "bob@EXAMPLE.test", "--format", "json")).output.splitlines()
+    ]
+    assert [(each["email_address"], each["type"], each["payload"]) for each in bobs] == [
+        ("Bob@example.test", "delivered", {"key": "1"})
+    ]
     assert (await run("events", "--type", "unsubscribed", "--format", "json")).output.count("\n") == 1
 
 
-async def keep_letter(connection: "asyncpg.Connection", body: bytes, *, is_item: bool = True, source: str = "sendgrid") -> None:
+async def keep_letter(
+    connection: "asyncpg.Connection", body: bytes, *, is_item: bool = True, source: str = "sendgrid"
+) -> None:
     await connection.execute(
         "insert into webhook_dead_letters (id, source, received_at, error, body, is_item) values ($1, $2, $3, 'was unreadable', $4, $5)",
         dead_letter_id(source, body),
@@ -103,7 +114,9 @@ async def test_doctor_is_content_with_what_is_right() -> None:
         ("delete from webhook_migrations where name like '0004%'", "webhooks migrate"),
     ],
 )
-async def test_doctor_says_what_is_wrong_and_what_to_do(connection: "asyncpg.Connection", broken: str, words: str) -> None:
+async def test_doctor_says_what_is_wrong_and_what_to_do(
+    connection: "asyncpg.Connection", broken: str, words: str
+) -> None:
     await connection.execute(broken)
     diagnosed = await run("doctor")
     assert diagnosed.exit_code == 1

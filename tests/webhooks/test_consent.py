@@ -31,7 +31,9 @@ def test_an_operators_opt_out_is_one_all_the_same() -> None:
     assert said(replace(opt_out(), by_recipient=False)) == {"": False}
 
 
-@pytest.mark.parametrize("kind", set(EventType) - {EventType.UNSUBSCRIBED, EventType.COMPLAINED, EventType.RESUBSCRIBED})
+@pytest.mark.parametrize(
+    "kind", set(EventType) - {EventType.UNSUBSCRIBED, EventType.COMPLAINED, EventType.RESUBSCRIBED}
+)
 def test_nothing_else_says_anything_about_consent(kind: EventType) -> None:
     assert said(event(type=kind)) == {}
 

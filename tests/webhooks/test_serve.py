@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import asyncpg
 import httpx
 import pytest
 
@@ -25,6 +24,8 @@ from tests.service import Service
 from tests.webhooks.conftest import sample, signed
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from providers.adapter import WebhookRequest
 
 New = Callable[..., Service]
@@ -62,7 +63,9 @@ def configured(adapter: Adapter, database_url: str) -> dict[str, str]:
 def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WEBHOOKS_")}
     command = [sys.executable, "-m", "webhooks", *arguments]
-    return subprocess.run(command, env=environment | service.settings, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command, env=environment | service.settings, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def test_with_nothing_set_up_every_event_of_every_provider_can_be_sent(new_service: New) -> None:
@@ -97,7 +100,9 @@ async def test_workers_share_the_port_and_their_counters(
             request = signed(adapter, sample(adapter, "delivered", number=number))
             # A connection of its own each, so that both workers are met.
             answer = await client.post(
-                f"{service.url}/webhooks/sendgrid", content=request.body, headers={**request.headers, "Connection": "close"}
+                f"{service.url}/webhooks/sendgrid",
+                content=request.body,
+                headers={**request.headers, "Connection": "close"},
             )
             assert answer.json()["recorded"] == 1
     text = httpx.get(f"{service.url}/metrics").text

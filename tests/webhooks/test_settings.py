@@ -13,7 +13,7 @@ KEY = providers.adapter("sendgrid").new_key()
 GOOD = {"sendgrid": {"keys": [KEY]}}
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def set_(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.chdir(tmp_path)
 
@@ -30,7 +30,7 @@ def faults() -> list[str]:
     return refused.value.faults
 
 
-def test_with_nothing_set_it_is_a_trial(set_: Any) -> None:
+def test_with_nothing_set_it_is_a_trial() -> None:
     assert load_settings().is_trial
 
 
@@ -44,7 +44,9 @@ def test_a_source_takes_its_providers_name_unless_it_says_another(set_: Any) -> 
     assert not load_settings().is_trial
 
 
-def test_a_key_may_lie_in_the_environment_or_in_a_file(set_: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_key_may_lie_in_the_environment_or_in_a_file(
+    set_: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("THE_KEY", KEY)
     (tmp_path / "key").write_text(f"{KEY}\n")
     set_(SOURCES={"sendgrid": {"keys": ["env:THE_KEY", f"file:{tmp_path / 'key'}"]}})
@@ -57,7 +59,11 @@ def test_topics_are_the_users_word(set_: Any) -> None:
 
 
 def test_the_environment_goes_over_the_file_and_the_file_over_defaults(set_: Any, tmp_path: Path) -> None:
-    (tmp_path / "webhooks.toml").write_text('log_level = "error"\nmax_body_bytes = 5000\n[sources.sendgrid]\nkeys = ["%s"]\n' % KEY.replace("\n", "\\n"))
+    (tmp_path / "webhooks.toml").write_text(
+        'log_level = "error"\nmax_body_bytes = 5000\n[sources.sendgrid]\nkeys = ["{}"]\n'.format(
+            KEY.replace("\n", "\\n")
+        )
+    )
     set_(MAX_BODY_BYTES="6000")
     settings = load_settings()
     assert (settings.log_level, settings.max_body_bytes, settings.preferences_index) == ("error", 6000, True)
@@ -115,11 +121,20 @@ def test_all_faults_come_in_one_message(set_: Any, tmp_path: Path) -> None:
         QUEUE="x",
     )
     found = faults()
-    for words in ("keys[0]", "NOT_SET", "mailgum", "mailgun: has no keys", "DATABASE_URL", "MAX_BODY", "DATA_DIR", "WEBHOOKS_QUEUE "):
+    for words in (
+        "keys[0]",
+        "NOT_SET",
+        "mailgum",
+        "mailgun: has no keys",
+        "DATABASE_URL",
+        "MAX_BODY",
+        "DATA_DIR",
+        "WEBHOOKS_QUEUE ",
+    ):
         assert [fault for fault in found if words in fault], (words, found)
 
 
-def test_a_file_with_a_mistake_is_named(set_: Any, tmp_path: Path) -> None:
+def test_a_file_with_a_mistake_is_named(tmp_path: Path) -> None:
     (tmp_path / "webhooks.toml").write_text("max_body_bytes = \n")
     assert "webhooks.toml is not TOML" in faults()[0]
     (tmp_path / "webhooks.toml").write_text("max_body_byte = 1\n")

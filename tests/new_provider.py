@@ -1,0 +1,150 @@
+"""`make provider NAME=acme`: the beginnings of an adapter; the contract tests then say what is missing."""
+
+import re
+import sys
+from pathlib import Path
+
+import providers
+
+ROOT = Path(providers.__file__).parent.parent
+
+MODULE = '''"""{title}: TODO how many events a request has, and what proves who sent it."""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from providers.adapter import Adapter, Verified, WebhookRequest
+from providers.decoding import elements, encode, shaped
+from providers.events import Event, EventType, Item, address, moment
+from providers.signing import check_hmac, checked_keys, header, hmac_hex
+
+SIGNATURE = "X-TODO-Signature"
+
+TYPES = {{
+    "unsubscribed": EventType.UNSUBSCRIBED,
+}}
+
+
+class Payload(BaseModel):
+    """What we read, under {title}'s own names; the rest stays in the item's payload."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    event: str
+    id: str | None = None
+    email: str | None = None
+    timestamp: Any = None
+
+
+class {title}(Adapter):
+    name = "{name}"
+    key = "TODO what a key is, and where its user finds it"
+    final_statuses = range(200, 300)
+    samples = {{"unsubscribed": {{}}}}
+
+    def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(source, checked_keys(keys, self.key), options)
+
+    async def verify(self, request: WebhookRequest) -> Verified:
+        check_hmac(header(request, SIGNATURE), request.body, self.keys)
+        return Verified(request)
+
+    def split(self, body: bytes) -> Iterable[bytes]:
+        return elements(body)
+
+    def read(self, item: Item) -> Iterable[Event]:
+        payload = shaped(Payload, item.value)
+        return [
+            Event(
+                item=item,
+                natural_key=(payload.event, payload.id, payload.email),
+                type=TYPES.get(payload.event, EventType.UNKNOWN),
+                at=moment(payload.timestamp),
+                email_address=address(payload.email),
+            )
+        ]
+
+    def sample(self, event: str, email_address: str, at: datetime, number: int) -> dict[str, Any]:
+        return {{
+            "id": f"sample-{{number}}",
+            "event": event,
+            "email": email_address,
+            "timestamp": int(at.timestamp()),
+            **self.samples[event],
+        }}
+
+    def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
+        body = encode(samples)
+        headers = {{"content-type": "application/json", SIGNATURE.lower(): hmac_hex(self.keys[0], body)}}
+        return [WebhookRequest(source=self.source, headers=headers, body=body, received_at=at)]
+
+    @classmethod
+    def new_key(cls) -> str:
+        return secrets.token_hex(16)
+'''
+
+PAGE = """# {title}
+
+TODO what it sends.
+
+## Set-up
+
+TODO what to click, and which key to copy where.
+
+## What `verify` proves
+
+TODO and what not.
+
+## Retries
+
+TODO for how long, and on which answers it gives up.
+
+## Events
+
+TODO
+
+## Ids
+
+TODO what the natural key is made of, and what it is worth.
+
+## Oddities
+
+TODO
+"""
+
+NEXT = """made providers/{name}.py, providers/{name}.md and tests/providers/{name}/; registered in providers/__init__.py.
+Next:
+  1. fill in the module, its page, and payloads as captured in tests/providers/{name}/
+  2. UPDATE_GOLDEN=1 .venv/bin/pytest tests/providers -k {name}    writes what is read in them: check it
+  3. make check test"""
+
+
+def main(name: str, root: Path = ROOT) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        sys.exit("NAME is the provider's name in lower case, letters, digits and _: make provider NAME=acme")
+    module = root / "providers" / f"{name}.py"
+    if name in providers.ADAPTERS or module.exists():
+        sys.exit(f"there is a provider {name} already, or a module of that name: providers/{name}.py")
+    title = "".join(word.capitalize() for word in name.split("_"))
+    module.write_text(MODULE.format(name=name, title=title))
+    module.with_suffix(".md").write_text(PAGE.format(title=title))
+    payloads = root / "tests" / "providers" / name
+    payloads.mkdir(parents=True, exist_ok=True)
+    (payloads / "unsubscribed.json").write_text(
+        '[{"id": "1", "event": "unsubscribed", "email": "ada@example.test", "timestamp": 1700000000}]\n'
+    )
+    register(root / "providers" / "__init__.py", name, title)
+    print(NEXT.format(name=name))  # noqa: T201 - for whoever ran it
+
+
+def register(registry: Path, name: str, title: str) -> None:
+    head, closing, rest = registry.read_text().partition("\n}\n")
+    registry.write_text(f'{head}\n    "{name}": "providers.{name}:{title}",{closing}{rest}')
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "")
