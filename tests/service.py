@@ -39,15 +39,14 @@ class Service:
     def wait_until(self, status: int, seconds: float = START_SECONDS) -> None:
         """Until `/readyz` says so."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                break
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=30).status_code == status:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.02)
+        with httpx.Client(timeout=30) as client:
+            while time.monotonic() < deadline and self.process is not None and self.process.poll() is None:
+                try:
+                    if client.get(f"{self.url}/readyz").status_code == status:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.02)
         raise AssertionError(f"/readyz never said {status}:\n{self.log.read_text() if self.log.exists() else ''}")
 
     def stop(self) -> int:
