@@ -3,7 +3,7 @@
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -38,10 +38,11 @@ class Record:
     decisions: tuple[bytes, ...] = ()
     dead_letter: bytes = b""
     token: Token | None = None
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        return len(self.event) + len(self.dead_letter) + sum(map(len, self.decisions))
+    def __post_init__(self) -> None:
+        size = len(self.event) + len(self.dead_letter) + sum(map(len, self.decisions))
+        object.__setattr__(self, "size", size)
 
 
 def records(batch: Batch) -> list[Record]:

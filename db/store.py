@@ -1,6 +1,6 @@
 """What ingestion writes, and what it learns of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from db.chunks import records
 from db.committer import Committer
@@ -38,9 +38,9 @@ class Store:
         outcome = await self.committer.submit(submitted)
         if outcome.refused:
             raise NotVerified("replayed: this one-time token has come with another body before")
-        counts = asdict(outcome)
-        del counts["refused"]
-        return Receipt(received=len(submitted), **counts)
+        return Receipt(
+            len(submitted), outcome.recorded, outcome.duplicates, outcome.dead, outcome.opted_out, outcome.opted_in
+        )
 
     async def close(self) -> None:
         await self.committer.drain()
