@@ -1,6 +1,5 @@
 """`make bench`: events a second, beside one statement an event and beside COPY, in one interleaved run."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -10,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -67,9 +67,13 @@ class Figures:
             self.latencies[way] += measured.latencies
 
     def summary(self) -> dict[str, dict[str, float]]:
-        told = {}
+        told: dict[str, dict[str, float]] = {}
         for way, rates in self.rates.items():
-            told[way] = {"events_per_second": round(median(rates)), "lowest": round(min(rates)), "highest": round(max(rates))}
+            told[way] = {
+                "events_per_second": round(median(rates)),
+                "lowest": round(min(rates)),
+                "highest": round(max(rates)),
+            }
             if latencies := sorted(self.latencies[way]):
                 told[way] |= {"p50_ms": percentile(latencies, 50), "p99_ms": percentile(latencies, 99)}
         return told
@@ -108,15 +112,25 @@ def wait_until_up(url: str) -> None:
     raise TimeoutError(f"{url} does not answer")
 
 
-async def run(url: str, service: str, naive: str, rows: Rows, rounds: int, scale: float) -> Figures:
+@dataclass(frozen=True)
+class Servers:
+    """Where each listens."""
+
+    database: str
+    service: str
+    naive: str
+
+
+async def run(servers: Servers, rows: Rows, rounds: int, scale: float) -> Figures:
+    url = servers.database
     figures = Figures()
     connection = await asyncpg.connect(url)
     await database.add_people(connection)
     sent = 0
     for _ in track(range(rounds), "measuring", console=console, transient=True):
-        for size, (connections, number) in LOADS.items():
-            number = max(int(number * scale), 2)
-            for way, target in ((SERVICE, service), (NAIVE, naive)):
+        for size, (connections, whole) in LOADS.items():
+            number = max(int(whole * scale), 2)
+            for way, target in ((SERVICE, servers.service), (NAIVE, servers.naive)):
                 times = max(number // (1 if way == SERVICE or size == 1 else 4), 1)
                 requests = [prepared(target, request) for request in rows.requests(times, size)]
                 measured = await fire(target, requests, connections)
@@ -164,7 +178,9 @@ def show(summary: dict[str, dict[str, float]], parsing: dict[str, float]) -> Non
     table = Table("way", "events/s (median)", "lowest to highest", "p50 ms", "p99 ms", title="Writing")
     for way, each in summary.items():
         spread = f"{each['lowest']:,.0f} to {each['highest']:,.0f}"
-        table.add_row(way, f"{each['events_per_second']:,.0f}", spread, str(each.get("p50_ms", "")), str(each.get("p99_ms", "")))
+        table.add_row(
+            way, f"{each['events_per_second']:,.0f}", spread, str(each.get("p50_ms", "")), str(each.get("p99_ms", ""))
+        )
     console.print(table)
     ratios = Table("of", "to", "ratio", "aim", title="Ratios of medians")
     for one, other, aim in AIMS:
@@ -201,9 +217,11 @@ def main(
             }
             with (
                 process("webhooks", "serve", port=free_port(), **settings) as service,
-                process("uvicorn", "bench.naive:app", "--log-level=warning", "--no-access-log", port=free_port(), **settings) as naive,
+                process(
+                    "uvicorn", "bench.naive:app", "--log-level=warning", "--no-access-log", port=free_port(), **settings
+                ) as naive,
             ):
-                figures = uvloop.run(run(url, service, naive, Rows(adapter), rounds, scale))
+                figures = uvloop.run(run(Servers(url, service, naive), Rows(adapter), rounds, scale))
         finally:
             embedded.discard()
     summary, parsing = figures.summary(), parse_times()

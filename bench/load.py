@@ -59,11 +59,9 @@ class Connection(asyncio.Protocol):
 async def fire(url: str, requests: Sequence[bytes], connections: int) -> Measured:
     """Raises where an answer is not 200: a bench that drops requests measures nothing."""
     where = urlsplit(url)
+    host, port = where.hostname or "", where.port or 80
     loop = asyncio.get_running_loop()
-    opened = [
-        await loop.create_connection(Connection, where.hostname, where.port)
-        for _ in range(min(connections, len(requests)))
-    ]
+    opened = [await loop.create_connection(Connection, host, port) for _ in range(min(connections, len(requests)))]
     measured = Measured()
     todo = iter(requests)
 

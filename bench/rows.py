@@ -38,6 +38,4 @@ class Rows:
         return [request for _ in range(number) for request in self.adapter.sign(list(islice(self._samples, size)), now)]
 
     def batches(self, number: int, size: int) -> list[Batch]:
-        return [
-            decide(self.adapter.parse(Verified(request)), TopicPolicy()) for request in self.requests(number, size)
-        ]
+        return [decide(self.adapter.parse(Verified(request)), TopicPolicy()) for request in self.requests(number, size)]

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,9 +34,7 @@ SOFT_CODES = {"498", "499", "602"}
 SOFT_REASONS = {"old", "espblock", "greylisted", "blacklisted"}
 
 
-class Proof(BaseModel):
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
+class Proof(NamedTuple):
     timestamp: str
     token: str
     signature: str
@@ -49,6 +47,9 @@ class Status(BaseModel):
     message: str | None = None
     description: str | None = None
     bounce_type: str | None = Field(None, alias="bounce-type")
+
+
+NO_STATUS = Status.model_validate({})
 
 
 class Payload(BaseModel):
@@ -64,15 +65,15 @@ class Payload(BaseModel):
     reason: str | None = None
     url: str | None = None
     ip: str | None = None
-    tags: list[str] = []
-    account: dict[str, Any] = {}
-    domain: dict[str, Any] = {}
-    message: dict[str, Any] = {}
-    client_info: dict[str, Any] = Field({}, alias="client-info")
-    mailing_list: dict[str, Any] = Field({}, alias="mailing-list")
-    user_variables: dict[str, Any] = Field({}, alias="user-variables")
-    reject: dict[str, Any] = {}
-    status: Status = Field(Status.model_validate({}), alias="delivery-status")
+    tags: list[str] = Field(default_factory=list)
+    account: dict[str, Any] = Field(default_factory=dict)
+    domain: dict[str, Any] = Field(default_factory=dict)
+    message: dict[str, Any] = Field(default_factory=dict)
+    client_info: dict[str, Any] = Field(default_factory=dict, alias="client-info")
+    mailing_list: dict[str, Any] = Field(default_factory=dict, alias="mailing-list")
+    user_variables: dict[str, Any] = Field(default_factory=dict, alias="user-variables")
+    reject: dict[str, Any] = Field(default_factory=dict)
+    status: Status = Field(default_factory=lambda: NO_STATUS, alias="delivery-status")
 
     @property
     def message_headers(self) -> Mapping[str, Any]:
@@ -113,19 +114,22 @@ class Mailgun(Adapter):
         super().__init__(source, checked_keys(keys, self.key), options)
 
     async def verify(self, request: WebhookRequest) -> Verified:
-        check_fresh(self._proof(request).timestamp, request.received_at, past=PAST, future=FUTURE)
+        proof = self._genuine(proofs_in(value_of(request.body)))
+        check_fresh(proof.timestamp, request.received_at, past=PAST, future=FUTURE)
         return Verified(request)
 
     def token(self, request: Verified) -> str | None:
         try:
-            return self._proof(request).token
+            proofs = proofs_in(value_of(request.body))
+            # Of several, the one that has proven the request; a stranger may have written the others.
+            return (proofs[0] if len(proofs) == 1 else self._genuine(proofs)).token
         except NotVerified:
             return None
 
-    def _proof(self, request: WebhookRequest) -> Proof:
+    def _genuine(self, proofs: Iterable[Proof]) -> Proof:
         """The one that a key of ours has made. Raises NotVerified."""
         refusal = NotVerified("no signature with timestamp, token and signature in the body")
-        for proof in proofs_in(value_of(request.body)):
+        for proof in proofs:
             try:
                 check_hmac(proof.signature, f"{proof.timestamp}{proof.token}".encode(), self.keys)
             except NotVerified as error:
@@ -212,11 +216,13 @@ def value_of(body: bytes) -> dict[str, Any]:
 def proofs_in(body: Mapping[str, Any]) -> list[Proof]:
     """The account's own and, for a subaccount, its parent's; a form has one, at its top level."""
     found = [body.get("signature"), body.get("parent-signature")] if "event-data" in body else [body]
-    return [Proof.model_validate(each) for each in found if is_proof(each)]
+    return [
+        Proof(str(each["timestamp"]), str(each["token"]), str(each["signature"])) for each in found if is_proof(each)
+    ]
 
 
-def is_proof(value: object) -> bool:
-    return isinstance(value, Mapping) and all(type(value.get(name)) in {str, int} for name in PROOF)
+def is_proof(value: object) -> TypeGuard[dict[str, str | int]]:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str | int) for name in PROOF)
 
 
 def from_form(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -246,7 +252,8 @@ def read_event(item: Item, payload: Payload) -> Event:
     return Event(
         item=item,
         natural_key=(
-            *(part(each) for each in (payload.account.get("id") or payload.domain.get("name"), payload.id)),
+            part(payload.account.get("id") or payload.domain.get("name")),
+            payload.id,
             str(payload.timestamp),
             email_address and email_address.lower(),
             payload.event,

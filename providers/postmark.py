@@ -77,9 +77,9 @@ class Payload(BaseModel):
     description: str | None = Field(None, alias="Description")
     original_link: str | None = Field(None, alias="OriginalLink")
     user_agent: str | None = Field(None, alias="UserAgent")
-    geo: dict[str, Any] = Field({}, alias="Geo")
+    geo: dict[str, Any] = Field(default_factory=dict, alias="Geo")
     tag: str | None = Field(None, alias="Tag")
-    metadata: dict[str, Any] = Field({}, alias="Metadata")
+    metadata: dict[str, Any] = Field(default_factory=dict, alias="Metadata")
 
     @property
     def time(self) -> Any:

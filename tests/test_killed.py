@@ -133,6 +133,8 @@ async def test_postgresql_killed_under_load_loses_nothing(service: Service, adap
     data = Cluster.at(service.data_dir / "postgres").data
 
     async def kill() -> None:
+        while not (data / "postmaster.pid").exists():  # it is being started
+            await asyncio.sleep(0.01)
         postmaster = int((data / "postmaster.pid").read_text().splitlines()[0])
         os.kill(postmaster, signal.SIGKILL)
 

@@ -75,8 +75,8 @@ def signed_body(adapter: Adapter, body: bytes) -> WebhookRequest:
     """Any bytes at all, genuinely signed as SendGrid signs."""
     import base64
 
-    from providers.sendgrid import ECDSA, SIGNATURE, TIMESTAMP
-    from providers.signing import ecdsa_private_key
+    from providers.sendgrid import SIGNATURE, TIMESTAMP
+    from providers.signing import ECDSA, ecdsa_private_key
 
     timestamp = str(int(datetime.now(UTC).timestamp()))
     signature = ecdsa_private_key(adapter.keys[0]).sign(timestamp.encode() + body, ECDSA)

@@ -158,7 +158,7 @@ def test_uvicorn_alone_serves_it(configured: dict[str, str], adapter: Adapter, t
     with subprocess.Popen(command, env=environment | configured, cwd=Path(__file__).parents[2]) as process:
         try:
             service = Service(tmp_path / "data")
-            service.port, service.url, service.process = port, f"http://127.0.0.1:{port}", process  # type: ignore[assignment]
+            service.port, service.url, service.process = port, f"http://127.0.0.1:{port}", process
             service.wait_until(200)
             request = signed(adapter, sample(adapter, "delivered"))
             answer = httpx.post(f"{service.url}/webhooks/sendgrid", content=request.body, headers=dict(request.headers))
