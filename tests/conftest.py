@@ -88,7 +88,7 @@ def in_database(url: str, name: str) -> str:
 
 
 async def create_database(server: str, name: str, template: str = "template1") -> None:
-    await at_server(server, f"create database {name} template {template} strategy file_copy")
+    await at_server(server, f"create database {name} template {template}")
 
 
 async def drop_database(server: str, name: str) -> None:
