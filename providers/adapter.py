@@ -1,6 +1,7 @@
 """What every adapter answers: who sent a request, what items are in it, what each item means."""
 
 import hashlib
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, NewType, final
 
 from pydantic import BaseModel, ConfigDict
 
-from providers.decoding import Unreadable, decode
+from providers.decoding import Unreadable, decode, elements
 from providers.events import CONSENT_TYPES, Decision, Event, Item
 
 
@@ -118,6 +119,8 @@ class Adapter(ABC):
     """What the provider calls its events → what their payloads have beside the fields that all have."""
 
     def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
+        if not all(key.strip() for key in keys):
+            raise ValueError("an empty key would let in everybody who sends nothing")
         self.source = source
         self.keys = keys
         self.options = self.Options.model_validate(options or {})
@@ -127,9 +130,9 @@ class Adapter(ABC):
     async def verify(self, request: WebhookRequest) -> Verified:
         """Raises NotVerified, saying which step failed and nothing of the secret."""
 
-    @abstractmethod
     def split(self, body: bytes) -> Iterable[bytes]:
-        """A body into items, still raw. Raises Unreadable."""
+        """A body into items, still raw: the elements of a JSON array, or all of it. Raises Unreadable."""
+        return elements(body)
 
     @abstractmethod
     def read(self, item: Item) -> Iterable[Event]:
@@ -144,9 +147,22 @@ class Adapter(ABC):
         """The requests in which the provider would deliver these, with genuine proofs made from the first key."""
 
     @classmethod
-    @abstractmethod
     def new_key(cls) -> str:
         """A key good for `verify` and `sign`, for trying out."""
+        return secrets.token_urlsafe(24)
+
+    def request(
+        self,
+        body: bytes,
+        at: datetime,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> WebhookRequest:
+        """What `sign` makes: a POST to this source, its header names in lower case."""
+        lower = {"content-type": content_type} | {name.lower(): value for name, value in (headers or {}).items()}
+        return WebhookRequest(source=self.source, headers=lower, query=query or {}, body=body, received_at=at)
 
     async def handshake(self, request: WebhookRequest) -> Answer | None:  # noqa: ARG002
         """What the provider asks before it sends events: asked of a verified POST, and of an unproven GET, HEAD or OPTIONS.

@@ -76,6 +76,8 @@ def storable(value: Any, depth: int = 0) -> Any:
 
 def elements(body: bytes) -> Iterator[bytes]:
     """The elements of a JSON array, as they were sent, whatever is wrong inside of one; else the body itself."""
+    if body.startswith(b"{"):
+        return iter([body])
     try:
         return map(bytes, split_strictly(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

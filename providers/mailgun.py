@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from providers.adapter import Adapter, NotVerified, Verified, WebhookRequest
 from providers.decoding import Unreadable, decode, encode, form, shaped
 from providers.events import BounceClass, Event, EventType, Item, address, moment
-from providers.signing import check_fresh, check_hmac, checked_keys, hmac_hex
+from providers.signing import check_fresh, check_hmac, hmac_hex
 
 # Mailgun retries for 8 hours and advises not to be strict.
 PAST, FUTURE = timedelta(hours=24), timedelta(minutes=5)
@@ -110,9 +110,6 @@ class Mailgun(Adapter):
         "accepted": {},
     }
 
-    def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
-        super().__init__(source, checked_keys(keys, self.key), options)
-
     async def verify(self, request: WebhookRequest) -> Verified:
         proof = self._genuine(proofs_in(value_of(request.body)))
         check_fresh(proof.timestamp, request.received_at, past=PAST, future=FUTURE)
@@ -185,14 +182,7 @@ class Mailgun(Adapter):
         timestamp, token = str(int(at.timestamp())), secrets.token_hex(25)
         signature = hmac_hex(self.keys[0], f"{timestamp}{token}".encode())
         proof = {"timestamp": timestamp, "token": token, "signature": signature}
-        body = encode({"signature": proof, "event-data": sample})
-        return WebhookRequest(
-            source=self.source, headers={"content-type": "application/json"}, body=body, received_at=at
-        )
-
-    @classmethod
-    def new_key(cls) -> str:
-        return secrets.token_hex(16)
+        return self.request(encode({"signature": proof, "event-data": sample}), at)
 
 
 def is_json(body: bytes) -> bool:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from providers.adapter import Adapter, Verified, WebhookRequest
 from providers.decoding import encode, shaped
 from providers.events import BounceClass, Event, EventType, Item, address, moment
-from providers.signing import CredentialOptions, check_credential, checked_keys, credential
+from providers.signing import CredentialOptions, check_credential, credential
 
 TYPES = {
     "Delivery": EventType.DELIVERED,
@@ -119,17 +119,13 @@ class Postmark(Adapter):
     }
 
     def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
-        super().__init__(source, checked_keys(keys, self.key), options)
-        self.header_name = CredentialOptions.model_validate(options or {}).header
-        if not self.header_name and not all(":" in key for key in keys):
+        super().__init__(source, keys, options)
+        if self.options == CredentialOptions() and not all(":" in key for key in keys):
             raise ValueError(f"a key without a colon: {self.key}")
 
     async def verify(self, request: WebhookRequest) -> Verified:
-        check_credential(request, self.keys, self.header_name)
+        check_credential(request, self.keys, self.options)
         return Verified(request)
-
-    def split(self, body: bytes) -> Iterable[bytes]:
-        return [body]
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)
@@ -182,14 +178,8 @@ class Postmark(Adapter):
         }
 
     def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
-        proof = credential(self.keys[0], self.header_name)
-        headers = {"content-type": "application/json", **proof["headers"]}
-        return [
-            WebhookRequest(
-                source=self.source, headers=headers, query=proof["query"], body=encode(sample), received_at=at
-            )
-            for sample in samples
-        ]
+        proof = credential(self.keys[0], self.options)
+        return [self.request(encode(sample), at, **proof) for sample in samples]
 
     @classmethod
     def new_key(cls) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from providers.adapter import Adapter, Verified, WebhookRequest
-from providers.decoding import elements, encode, shaped
+from providers.decoding import encode, shaped
 from providers.events import BounceClass, Event, EventType, Item, address, moment
 from providers.signing import (
     ECDSA,
@@ -112,9 +112,6 @@ class SendGrid(Adapter):
         check_fresh(timestamp, request.received_at, past=PAST, future=FUTURE)
         return Verified(request)
 
-    def split(self, body: bytes) -> Iterable[bytes]:
-        return elements(body)
-
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)
         email_address = address(payload.email)
@@ -157,12 +154,8 @@ class SendGrid(Adapter):
         body = b"[" + b",\r\n".join(map(encode, samples)) + b"]\r\n"
         timestamp = str(int(at.timestamp()))
         signature = ecdsa_private_key(self.keys[0]).sign(timestamp.encode() + body, ECDSA)
-        headers = {
-            "content-type": "application/json;charset=utf-8",
-            SIGNATURE.lower(): base64.b64encode(signature).decode(),
-            TIMESTAMP.lower(): timestamp,
-        }
-        return [WebhookRequest(source=self.source, headers=headers, body=body, received_at=at)]
+        headers = {SIGNATURE: base64.b64encode(signature).decode(), TIMESTAMP: timestamp}
+        return [self.request(body, at, headers=headers)]
 
     @classmethod
     def new_key(cls) -> str:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
@@ -93,38 +93,32 @@ class CredentialOptions(Options):
     header: str | None = None
 
 
-def check_credential(request: WebhookRequest, keys: Iterable[str], header_name: str | None) -> None:
+def check_credential(request: WebhookRequest, keys: Iterable[str], options: Options) -> None:
     """For providers that sign nothing: the secret that their user has given them together with our address.
 
     A key `user:password` comes as HTTP basic authentication, any other as a bearer token or as `?key=…` in the address;
     where the source's option `header` names one, every key comes in that header instead.
     """
-    if header_name:
-        check_secret(header(request, header_name), keys)
+    authorization = request.headers.get("authorization", "")
+    if isinstance(options, CredentialOptions) and options.header:
+        check_secret(header(request, options.header), keys)
     elif "key" in request.query:
         check_secret(request.query["key"], keys)
-    elif request.headers.get("authorization", "").lower().startswith("bearer "):
-        check_secret(request.headers["authorization"][7:].strip(), keys)
-    elif "authorization" in request.headers:
+    elif authorization.lower().startswith("bearer "):
+        check_secret(authorization[7:].strip(), keys)
+    elif authorization:
         check_secret(basic_credentials(request), keys)
     else:
-        raise NotVerified("no credential: neither an Authorization header nor ?key= in the address")
+        raise NotVerified("no credential: neither an Authorization header nor ?key=… in the address")
 
 
-def credential(key: str, header_name: str | None) -> dict[str, dict[str, str]]:
+def credential(key: str, options: Options) -> dict[str, dict[str, str]]:
     """The `headers` and `query` in which a provider would send this key."""
-    if header_name:
-        return {"headers": {header_name.lower(): key}, "query": {}}
+    if isinstance(options, CredentialOptions) and options.header:
+        return {"headers": {options.header: key}}
     if ":" in key:
-        return {"headers": {"authorization": basic_authorization(key)}, "query": {}}
-    return {"headers": {}, "query": {"key": key}}
-
-
-def checked_keys(keys: Sequence[str], what: str) -> Sequence[str]:
-    """Raises ValueError for an empty one: it would let in everybody who sends nothing."""
-    if not all(key.strip() for key in keys):
-        raise ValueError(f"an empty key: {what}")
-    return keys
+        return {"headers": {"authorization": basic_authorization(key)}}
+    return {"query": {"key": key}}
 
 
 def ecdsa_public_key(text: str) -> ec.EllipticCurvePublicKey:

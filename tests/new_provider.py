@@ -10,17 +10,16 @@ ROOT = Path(providers.__file__).parent.parent
 
 MODULE = '''"""{title}: TODO how many events a request has, and what proves who sent it."""
 
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from providers.adapter import Adapter, Verified, WebhookRequest
-from providers.decoding import elements, encode, shaped
+from providers.decoding import encode, shaped
 from providers.events import Event, EventType, Item, address, moment
-from providers.signing import check_hmac, checked_keys, header, hmac_hex
+from providers.signing import check_hmac, header, hmac_hex
 
 SIGNATURE = "X-TODO-Signature"
 
@@ -46,15 +45,9 @@ class {title}(Adapter):
     final_statuses = range(200, 300)
     samples = {{"unsubscribed": {{}}}}
 
-    def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
-        super().__init__(source, checked_keys(keys, self.key), options)
-
     async def verify(self, request: WebhookRequest) -> Verified:
         check_hmac(header(request, SIGNATURE), request.body, self.keys)
         return Verified(request)
-
-    def split(self, body: bytes) -> Iterable[bytes]:
-        return elements(body)
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)
@@ -79,12 +72,7 @@ class {title}(Adapter):
 
     def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
         body = encode(samples)
-        headers = {{"content-type": "application/json", SIGNATURE.lower(): hmac_hex(self.keys[0], body)}}
-        return [WebhookRequest(source=self.source, headers=headers, body=body, received_at=at)]
-
-    @classmethod
-    def new_key(cls) -> str:
-        return secrets.token_hex(16)
+        return [self.request(body, at, headers={{SIGNATURE: hmac_hex(self.keys[0], body)}})]
 '''
 
 PAGE = """# {title}
