@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 
 from bench.naive import CONNECTIONS, row, write
-from bench.rows import PEOPLE, Rows, address
+from bench.rows import PEOPLE, Rows
 from db.chunks import parameters, records
-from db.database import query
-from db.postgres import positional
+from db.database import Database, query
 from providers.events import Event
 
 COLUMNS = (
@@ -20,42 +20,39 @@ COLUMNS = (
 )  # fmt: skip
 
 
-async def add_people(connection: asyncpg.Connection) -> None:
+async def add_people(connection: asyncpg.Connection, *groups: Rows) -> None:
     await connection.executemany(
-        "insert into email_preferences values ($1, $2, true, '2020-01-01') on conflict do nothing",
-        [(str(number), address(number)) for number in range(PEOPLE)],
+        "insert into email_preferences values ($1, $2, true, '2020-01-01')",
+        [(f"{rows.people}{number}", rows.address(number)) for rows in groups for number in range(PEOPLE)],
     )
-    await connection.execute("create table if not exists copied (like webhook_events including all)")
+    await connection.execute("create table copied (like webhook_events including all)")
     await connection.execute("analyze")
 
 
-async def timed(work: Callable[[], Awaitable[object]]) -> float:
+async def timed(jobs: Iterable[Callable[[], Awaitable[object]]], at_once: int) -> float:
+    """Seconds for all of it, so many at a time."""
+    todo = iter(jobs)
+
+    async def work() -> None:
+        for job in todo:
+            await job()
+
     began = time.perf_counter()
-    await work()
+    await asyncio.gather(*(work() for _ in range(at_once)))
     return time.perf_counter() - began
 
 
-async def record_events(connection: asyncpg.Connection, rows: Rows, number: int, size: int) -> float:
-    """Seconds for `number` statements of `size` events, one after the other on one connection."""
-    sql, names = positional(query("record_events"))
+async def record_events(database: Database, rows: Rows, number: int, size: int, at_once: int) -> float:
+    """`number` statements of `size` events."""
     chunks = [parameters(records(batch)) for batch in rows.batches(number, size)]
-
-    async def work() -> None:
-        for chunk in chunks:
-            await connection.fetch(sql, *(chunk[name] for name in names))
-
-    return await timed(work)
+    return await timed([partial(database.execute, query("record_events"), chunk) for chunk in chunks], at_once)
 
 
-async def copy(connection: asyncpg.Connection, rows: Rows, number: int, size: int) -> float:
-    """The same rows by COPY, in as many pieces: no ledger, no preferences, no duplicates."""
+async def copy(pool: asyncpg.Pool, rows: Rows, number: int, size: int, at_once: int) -> float:
+    """Such rows by COPY, in as many pieces: no ledger, no preferences, no duplicates."""
     pieces = [[copied(event) for event in batch.events] for batch in rows.batches(number, size)]
-
-    async def work() -> None:
-        for piece in pieces:
-            await connection.copy_records_to_table("copied", records=piece, columns=COLUMNS)
-
-    return await timed(work)
+    jobs = [partial(pool.copy_records_to_table, "copied", records=piece, columns=COLUMNS) for piece in pieces]
+    return await timed(jobs, at_once)
 
 
 def copied(event: Event) -> tuple[object, ...]:
@@ -63,14 +60,7 @@ def copied(event: Event) -> tuple[object, ...]:
     return (UUID(identity), *others)
 
 
-async def one_by_one(url: str, rows: Rows, number: int) -> float:
-    """One autocommitted statement an event, over as many connections as the service beside it has."""
-    events: Sequence[Event] = [event for batch in rows.batches(number, 1) for event in batch.events]
-    todo = iter(events)
-    async with asyncpg.create_pool(url, max_size=CONNECTIONS, min_size=CONNECTIONS) as pool:
-
-        async def work() -> None:
-            for event in todo:
-                await write(pool, event)
-
-        return await timed(lambda: asyncio.gather(*(work() for _ in range(CONNECTIONS))))
+async def one_by_one(pool: asyncpg.Pool, rows: Rows, number: int) -> float:
+    """One autocommitted statement an event, over as many connections as the naive service has in all."""
+    events = [event for batch in rows.batches(number, 1) for event in batch.events]
+    return await timed([partial(write, pool, event) for event in events], CONNECTIONS)

@@ -2,35 +2,41 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 
 from providers.adapter import Adapter, Batch, Verified, WebhookRequest
 from webhooks.consent import TopicPolicy, decide
 
 PEOPLE = 20_000
 EVENTS = ["unsubscribe", *["delivered", "processed", "open"] * 3]
-
-
-def address(number: int) -> str:
-    return f"person{number % PEOPLE}@example.com"
-
-
-def samples(adapter: Adapter, first: int) -> Iterator[object]:
-    """Without end, of the last hours; another `first` makes other events."""
-    now = datetime.now(UTC)
-    number = first
-    while True:
-        at = now - timedelta(milliseconds=number % 10_000_000)
-        yield adapter.sample(EVENTS[number % len(EVENTS)], address(number * 7), at, number)
-        number += 1
+HOURS = 3
 
 
 class Rows:
-    """Hands out events that nobody has had before."""
+    """Hands out events that nobody has had before, to people of its own."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: Adapter, people: str) -> None:
         self.adapter = adapter
-        self._samples = samples(adapter, int(datetime.now(UTC).timestamp()) * 1000)
+        self.people = people
+        self.handed_out = 0
+        self._samples = self._endless()
+
+    def address(self, number: int) -> str:
+        return f"{self.people}{number % PEOPLE}@example.com"
+
+    def _endless(self) -> Iterator[object]:
+        """A millisecond apart and running forward: an opt-out older than the last would change no preferences."""
+        began = datetime.now(UTC) - timedelta(hours=HOURS)
+        for number in count():
+            self.handed_out += 1
+            at = began + timedelta(milliseconds=number)
+            # Opt-outs come to numbers that end in 0, and so to steps of 7: each to another until all have been.
+            yield self.adapter.sample(EVENTS[number % len(EVENTS)], self.address(number * 7 // 10), at, number)
+
+    @property
+    def opted_out(self) -> int:
+        """How many people have left, once all of it is written."""
+        return min(-(-self.handed_out // len(EVENTS)), PEOPLE)
 
     def requests(self, number: int, size: int) -> list[WebhookRequest]:
         """`number` deliveries of `size` events, signed now."""
