@@ -1,5 +1,6 @@
 """`make provider NAME=acme`: the beginnings of an adapter; the contract tests then say what is missing."""
 
+import keyword
 import re
 import sys
 from pathlib import Path
@@ -112,16 +113,24 @@ Next:
 
 
 def main(name: str, root: Path = ROOT) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        sys.exit("NAME is the provider's name in lower case, letters, digits and _: make provider NAME=acme")
-    module = root / "providers" / f"{name}.py"
-    if name in providers.ADAPTERS or module.exists():
-        sys.exit(f"there is a provider {name} already, or a module of that name: providers/{name}.py")
     title = "".join(word.capitalize() for word in name.split("_"))
-    module.write_text(MODULE.format(name=name, title=title))
-    module.with_suffix(".md").write_text(PAGE.format(title=title))
+    module = root / "providers" / f"{name}.py"
+    page = module.with_suffix(".md")
     payloads = root / "tests" / "providers" / name
-    payloads.mkdir(parents=True, exist_ok=True)
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        sys.exit("NAME is the provider's name in lower case, letters, digits and _: make provider NAME=acme")
+    if name in providers.names():
+        sys.exit(f"there is a provider {name} already: choose another NAME")
+    for path in (module, page, payloads):
+        if path.exists():
+            sys.exit(
+                f"{path.relative_to(root)} exists already and stays as it is: choose another NAME, or move it away"
+            )
+    if re.search(rf"\b{title}\b", MODULE):
+        sys.exit(f"an adapter's module has another {title} already: choose a longer NAME, {name}_mail or the like")
+    module.write_text(MODULE.format(name=name, title=title))
+    page.write_text(PAGE.format(title=title))
+    payloads.mkdir(parents=True)
     (payloads / "unsubscribed.json").write_text(
         '[{"id": "1", "event": "unsubscribed", "email": "ada@example.test", "timestamp": 1700000000}]\n'
     )
