@@ -7,7 +7,7 @@ the decoded value; the bytes as they were sent stay beside it.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email import message_from_bytes, policy
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -29,6 +29,7 @@ WHITESPACE = b" \t\r\n"
 
 decode_strictly = msgspec.json.Decoder().decode
 split_strictly = msgspec.json.Decoder(list[msgspec.Raw]).decode
+fields_strictly = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 encode = msgspec.json.encode
 
 
@@ -121,6 +122,36 @@ def elements_of_broken(array: bytes) -> Iterator[bytes]:
         yield last
     if rest := array[end + 1 :].strip(WHITESPACE):
         yield rest
+
+
+def elements_of(body: bytes, name: str) -> Iterator[bytes]:
+    """The elements of the array that lies in a JSON object under this name. Raises Unreadable."""
+    try:
+        return elements(bytes(fields_strictly(body)[name]))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+        value, _ = decode(body)
+        found = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(found, list):
+            raise Unreadable(f"no array {name}") from None
+        return map(encode, found)
+
+
+def text(value: object) -> str | None:
+    """A text, also where it was sent as a number; None where there is none."""
+    return str(value) if isinstance(value, str | int) and value != "" else None
+
+
+def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """A form whose names have brackets, `data[merges][EMAIL]`, as objects in objects. Of equal names the last counts."""
+    found: dict[str, Any] = {}
+    for name, value in fields:
+        head, *rest = name.replace("]", "").split("[")
+        inner = found
+        for part in [head, *rest][:-1]:
+            deeper = inner.setdefault(part, {})
+            inner = deeper if isinstance(deeper, dict) else inner.setdefault(f"{part}[]", {})
+        inner[[head, *rest][-1]] = value
+    return found
 
 
 def form(body: bytes) -> list[tuple[str, str]]:

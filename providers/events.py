@@ -153,6 +153,11 @@ def moment(value: object) -> datetime | None:
         return None
 
 
+def iso(at: datetime) -> str:
+    """As most providers write it: milliseconds and Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def from_unix(number: float) -> datetime | None:
     # Milliseconds have 13 digits since 2001. Seconds of 12 digits lie after the year 5138: a mistake.
     seconds = number / 1000 if number >= 10**12 else number

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeGuard
 from pydantic import BaseModel, ConfigDict, Field
 
 from providers.adapter import Adapter, NotVerified, Verified, WebhookRequest
-from providers.decoding import Unreadable, decode, encode, form, shaped
+from providers.decoding import Unreadable, decode, encode, form, shaped, text
 from providers.events import BounceClass, Event, EventType, Item, address, moment
 from providers.signing import check_fresh, check_hmac, hmac_hex
 
@@ -242,25 +242,25 @@ def read_event(item: Item, payload: Payload) -> Event:
     return Event(
         item=item,
         natural_key=(
-            part(payload.account.get("id") or payload.domain.get("name")),
+            text(payload.account.get("id") or payload.domain.get("name")),
             payload.id,
             str(payload.timestamp),
             email_address and email_address.lower(),
             payload.event,
             # Without an id (a form) two events may share all of these.
-            *(() if payload.id else (part(payload.message_headers.get("message-id")), payload.url)),
+            *(() if payload.id else (text(payload.message_headers.get("message-id")), payload.url)),
         ),
         type=kind,
         at=moment(payload.timestamp),
         email_address=email_address,
         message_id=message_id(payload),
         provider_event_id=payload.id,
-        topic=part(payload.mailing_list.get("address")) if kind == EventType.UNSUBSCRIBED else None,
+        topic=text(payload.mailing_list.get("address")) if kind == EventType.UNSUBSCRIBED else None,
         bounce_class=bounce_class(payload) if kind == EventType.BOUNCED else None,
         reason=reason(payload),
         url=payload.url,
         ip=payload.ip,
-        user_agent=part(payload.client_info.get("user-agent")),
+        user_agent=text(payload.client_info.get("user-agent")),
         is_machine=bool(payload.client_info["bot"]) if "bot" in payload.client_info else None,
         tags=tuple(payload.tags),
         metadata=payload.user_variables,
@@ -270,10 +270,10 @@ def read_event(item: Item, payload: Payload) -> Event:
 def read_inbound(item: Item) -> Event:
     """A route's `forward()` or `store(notify=)`: a mail that has come in, as a form."""
     fields = item.value
-    message = part(fields.get("Message-Id"))
+    message = text(fields.get("Message-Id"))
     return Event(
         item=item,
-        natural_key=(message, part(fields.get("token")) if message is None else None, part(fields.get("recipient"))),
+        natural_key=(message, text(fields.get("token")) if message is None else None, text(fields.get("recipient"))),
         type=EventType.INBOUND,
         at=moment(fields.get("timestamp")),
         email_address=address(fields.get("sender") or fields.get("from")),
@@ -307,13 +307,9 @@ def bounce_class(payload: Payload) -> BounceClass:
 
 def reason(payload: Payload) -> str | None:
     rejected = payload.reject.get("description") or payload.reject.get("reason")
-    return payload.status.message or payload.status.description or part(rejected) or payload.reason
+    return payload.status.message or payload.status.description or text(rejected) or payload.reason
 
 
 def message_id(payload: Payload) -> str | None:
-    found = part(payload.message_headers.get("message-id"))
+    found = text(payload.message_headers.get("message-id"))
     return found and found.strip("<>")
-
-
-def part(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int) and value != "" else None

@@ -3,8 +3,9 @@
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -112,8 +113,13 @@ def check_credential(request: WebhookRequest, keys: Iterable[str], options: Opti
         raise NotVerified("no credential: neither an Authorization header nor ?key=… in the address")
 
 
-def credential(key: str, options: Options) -> dict[str, dict[str, str]]:
-    """The `headers` and `query` in which a provider would send this key."""
+class Proof(TypedDict, total=False):
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+
+def credential(key: str, options: Options) -> Proof:
+    """Where a provider would send this key."""
     if isinstance(options, CredentialOptions) and options.header:
         return {"headers": {options.header: key}}
     if ":" in key:
