@@ -153,7 +153,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there too.")] = None,
 ) -> None:
     """Exits with another status than 0 only if something is missing."""
-    kind = providers.adapter("sendgrid")
+    kind = providers.load("sendgrid")
     adapter = kind("sendgrid", [kind.new_key()])
     with tempfile.TemporaryDirectory(prefix="webhooks-bench-") as directory:
         embedded = Embedded(Path(directory) / "data" / "postgres")

@@ -54,7 +54,7 @@ async def receive(request: Request) -> JSONResponse:
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    app.state.adapter = providers.adapter("sendgrid")("sendgrid", json.loads(os.environ["BENCH_KEYS"]))
+    app.state.adapter = providers.load("sendgrid")("sendgrid", json.loads(os.environ["BENCH_KEYS"]))
     async with asyncpg.create_pool(
         os.environ["BENCH_DATABASE_URL"], min_size=1, max_size=CONNECTIONS // 2
     ) as app.state.pool:

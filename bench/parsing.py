@@ -16,8 +16,8 @@ def parse_times(number: int) -> dict[str, float]:
 
 
 def parse_time(name: str, number: int) -> float:
-    kind = providers.adapter(name)
-    adapter = kind(name, [kind.new_key()])
+    kind = providers.load(name)
+    adapter = kind(name, [kind.new_key()], kind.trial_options)
     now = datetime.now(UTC)
     events = list(adapter.samples)
     made = [adapter.sample(events[n % len(events)], f"person{n}@example.com", now, n) for n in range(number)]

@@ -20,7 +20,7 @@ def names() -> list[str]:
     return sorted({*ADAPTERS, *entry_points(group=ENTRY_POINTS).names})
 
 
-def adapter(name: str) -> type[Adapter]:
+def load(name: str) -> type[Adapter]:
     """Raises KeyError for a name without an adapter."""
     if name in ADAPTERS:
         module, _, attribute = ADAPTERS[name].partition(":")

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar, NewType, final
+from typing import Any, ClassVar, NewType, TypedDict, final
 
 from pydantic import BaseModel, ConfigDict
 
-from providers.decoding import Unreadable, decode, elements
+from providers.decoding import Unreadable, decode, elements, encode
 from providers.events import CONSENT_TYPES, Decision, Event, Item
 
 
@@ -84,6 +84,13 @@ async def fetch_nothing(url: str) -> bytes:
     raise ProofUnavailable(f"nothing to fetch {url} with")
 
 
+class Proof(TypedDict, total=False):
+    """What a provider sends along with a body, so that `verify` passes."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+
 class Options(BaseModel):
     """What a source may set beside its keys. Names that an adapter does not know are refused."""
 
@@ -105,6 +112,11 @@ class Adapter(ABC):
     """What a key of this provider is and where its user finds it, for error messages."""
 
     Options: ClassVar[type[Options]] = Options
+
+    trial_options: ClassVar[Mapping[str, Any]] = {}
+    """Options to try it out with, where it needs some."""
+
+    content_type: ClassVar[str] = "application/json"
 
     unavailable_status: ClassVar[int] = 503
     """The answer that makes the provider send again when the trouble is ours."""
@@ -142,36 +154,46 @@ class Adapter(ABC):
     def sample(self, event: str, email_address: str, at: datetime, number: int) -> Any:
         """What the provider would send for one of `samples`; another `number` is another event."""
 
+    def bodies(self, samples: Sequence[Any], at: datetime) -> Iterable[bytes]:
+        """Samples as the provider puts them into requests: each as a JSON object."""
+        return map(encode, samples)
+
     @abstractmethod
+    def prove(self, body: bytes, at: datetime) -> Proof:
+        """What `verify` asks for, made from the first key. Raises ValueError where that can only verify."""
+
+    @final
     def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
-        """The requests in which the provider would deliver these, with genuine proofs made from the first key."""
+        """The requests in which the provider would deliver these, with genuine proofs; header names in lower case."""
+        return [self._request(body, at, self.prove(body, at)) for body in self.bodies(samples, at)]
 
     @classmethod
     def new_key(cls) -> str:
         """A key good for `verify` and `sign`, for trying out."""
         return secrets.token_urlsafe(24)
 
-    def request(
-        self,
-        body: bytes,
-        at: datetime,
-        *,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        content_type: str = "application/json",
-    ) -> WebhookRequest:
-        """What `sign` makes: a POST to this source, its header names in lower case."""
-        lower = {"content-type": content_type} | {name.lower(): value for name, value in (headers or {}).items()}
-        return WebhookRequest(source=self.source, headers=lower, query=query or {}, body=body, received_at=at)
+    def _request(self, body: bytes, at: datetime, proof: Proof) -> WebhookRequest:
+        headers = {"content-type": self.content_type, **proof.get("headers", {})}
+        return WebhookRequest(
+            source=self.source,
+            headers={name.lower(): value for name, value in headers.items()},
+            query=proof.get("query", {}),
+            body=body,
+            received_at=at,
+        )
 
-    async def handshake(self, request: WebhookRequest) -> Answer | None:  # noqa: ARG002
+    async def handshake(self, request: WebhookRequest) -> Answer | None:
         """What the provider asks before it sends events: asked of a verified POST, and of an unproven GET, HEAD or OPTIONS.
 
         None where nothing is asked: a POST goes on to `parse`.
         """
         return None
 
-    def token(self, request: Verified) -> str | None:  # noqa: ARG002
+    def delivery_id(self, request: Verified) -> str | None:
+        """What the provider's headers call this delivery, the same whenever it is sent again: `Item.delivery_id`."""
+        return None
+
+    def token(self, request: Verified) -> str | None:
         """The part of the proof that the provider makes anew for each body, where the proof does not cover the body."""
         return None
 
@@ -185,19 +207,20 @@ class Adapter(ABC):
         except Unreadable as error:
             items = []
             dead_letters.append(DeadLetter(request.source, request.received_at, request.body, str(error)))
+        delivery_id = self.delivery_id(request)
         for raw in items:
             try:
-                events.extend(self.parse_item(request.source, request.received_at, raw))
+                events.extend(self.parse_item(request.source, request.received_at, raw, delivery_id))
             except Unreadable as error:
                 dead_letters.append(DeadLetter(request.source, request.received_at, raw, str(error), is_item=True))
         return Batch(events, dead_letters, token=self._token(request))
 
     @final
-    def parse_item(self, source: str, received_at: datetime, raw: bytes) -> list[Event]:
+    def parse_item(self, source: str, received_at: datetime, raw: bytes, delivery_id: str | None = None) -> list[Event]:
         """Raises Unreadable, also where the adapter stumbles over what its author did not foresee."""
         value, payload = self.decode(raw)
         try:
-            events = list(self.read(Item(source, self.name, received_at, value, payload, raw)))
+            events = list(self.read(Item(source, self.name, received_at, value, payload, raw, delivery_id)))
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise error if isinstance(error, Unreadable) else Unreadable(f"{type(error).__name__}: {error}") from error
         for event in events:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,6 +31,12 @@ decode_strictly = msgspec.json.Decoder().decode
 split_strictly = msgspec.json.Decoder(list[msgspec.Raw]).decode
 fields_strictly = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 encode = msgspec.json.encode
+
+
+class Shape(BaseModel):
+    """What an adapter reads of a record, under the provider's own names: texts also where they were sent as numbers."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
 
 class Unreadable(ValueError):

@@ -49,7 +49,8 @@ class BounceClass(StrEnum):
 class Item:
     """One record of a delivery: what an adapter reads events from.
 
-    `value` is the decoded record, `payload` its JSON text as it can be stored, `raw` its bytes as they were sent.
+    `value` is the decoded record, `payload` its JSON text as it can be stored, `raw` its bytes as they were sent;
+    `delivery_id` is None for one that is read again from a dead letter.
     """
 
     source: str
@@ -58,6 +59,7 @@ class Item:
     value: Any
     payload: bytes
     raw: bytes
+    delivery_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,11 @@ def address(text: object) -> str | None:
         text = bracketed[1]
     text = text.strip(UNSEEN)
     return text if 0 < len(text) <= ADDRESS_LIMIT else None
+
+
+def folded(email_address: str | None) -> str | None:
+    """An address for a natural key: the same in whatever case it is written."""
+    return email_address and email_address.lower()
 
 
 def moment(value: object) -> datetime | None:

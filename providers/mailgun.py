@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from providers.adapter import Adapter, NotVerified, Verified, WebhookRequest
-from providers.decoding import Unreadable, decode, encode, form, shaped, text
-from providers.events import BounceClass, Event, EventType, Item, address, moment
+from providers.adapter import Adapter, NotVerified, Proof, Verified, WebhookRequest
+from providers.decoding import Shape, Unreadable, decode, encode, form, shaped, text
+from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import check_fresh, check_hmac, hmac_hex
 
 # Mailgun retries for 8 hours and advises not to be strict.
@@ -34,15 +34,13 @@ SOFT_CODES = {"498", "499", "602"}
 SOFT_REASONS = {"old", "espblock", "greylisted", "blacklisted"}
 
 
-class Proof(NamedTuple):
+class Signature(NamedTuple):
     timestamp: str
     token: str
     signature: str
 
 
-class Status(BaseModel):
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
+class Status(Shape):
     code: str | None = None
     message: str | None = None
     description: str | None = None
@@ -52,10 +50,8 @@ class Status(BaseModel):
 NO_STATUS = Status.model_validate({})
 
 
-class Payload(BaseModel):
+class Payload(Shape):
     """What we read, under Mailgun's own names; the rest stays in the item's payload."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     event: str
     id: str | None = None
@@ -123,7 +119,7 @@ class Mailgun(Adapter):
         except NotVerified:
             return None
 
-    def _genuine(self, proofs: Iterable[Proof]) -> Proof:
+    def _genuine(self, proofs: Iterable[Signature]) -> Signature:
         """The one that a key of ours has made. Raises NotVerified."""
         refusal = NotVerified("no signature with timestamp, token and signature in the body")
         for proof in proofs:
@@ -175,14 +171,20 @@ class Mailgun(Adapter):
             **self.samples[event],
         }
 
-    def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
-        return [self._signed(sample, at) for sample in samples]
+    def bodies(self, samples: Sequence[Any], at: datetime) -> Iterable[bytes]:
+        timestamp = str(int(at.timestamp()))
+        for sample in samples:
+            token = secrets.token_hex(25)
+            signature = hmac_hex(self.keys[0], f"{timestamp}{token}".encode())
+            yield encode(
+                {
+                    "signature": {"timestamp": timestamp, "token": token, "signature": signature},
+                    "event-data": sample,
+                }
+            )
 
-    def _signed(self, sample: Any, at: datetime) -> WebhookRequest:
-        timestamp, token = str(int(at.timestamp())), secrets.token_hex(25)
-        signature = hmac_hex(self.keys[0], f"{timestamp}{token}".encode())
-        proof = {"timestamp": timestamp, "token": token, "signature": signature}
-        return self.request(encode({"signature": proof, "event-data": sample}), at)
+    def prove(self, body: bytes, at: datetime) -> Proof:
+        return {}
 
 
 def is_json(body: bytes) -> bool:
@@ -203,11 +205,13 @@ def value_of(body: bytes) -> dict[str, Any]:
     return value
 
 
-def proofs_in(body: Mapping[str, Any]) -> list[Proof]:
+def proofs_in(body: Mapping[str, Any]) -> list[Signature]:
     """The account's own and, for a subaccount, its parent's; a form has one, at its top level."""
     found = [body.get("signature"), body.get("parent-signature")] if "event-data" in body else [body]
     return [
-        Proof(str(each["timestamp"]), str(each["token"]), str(each["signature"])) for each in found if is_proof(each)
+        Signature(str(each["timestamp"]), str(each["token"]), str(each["signature"]))
+        for each in found
+        if is_proof(each)
     ]
 
 
@@ -245,7 +249,7 @@ def read_event(item: Item, payload: Payload) -> Event:
             text(payload.account.get("id") or payload.domain.get("name")),
             payload.id,
             str(payload.timestamp),
-            email_address and email_address.lower(),
+            folded(email_address),
             payload.event,
             # Without an id (a form) two events may share all of these.
             *(() if payload.id else (text(payload.message_headers.get("message-id")), payload.url)),

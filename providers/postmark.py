@@ -1,16 +1,14 @@
 """Postmark: one event a request, signed by nothing: a credential that the user has given it with our address."""
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from providers.adapter import Adapter, Verified, WebhookRequest
-from providers.decoding import encode, shaped
-from providers.events import BounceClass, Event, EventType, Item, address, moment
-from providers.signing import CredentialOptions, check_credential, credential
+from providers.decoding import Shape, shaped
+from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
+from providers.unsigned import CredentialOptions, UnsignedAdapter
 
 TYPES = {
     "Delivery": EventType.DELIVERED,
@@ -53,10 +51,8 @@ TIMES = {
 }
 
 
-class Payload(BaseModel):
+class Payload(Shape):
     """What we read, under Postmark's own names; the rest stays in the item's payload."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     record_type: str | None = Field(None, alias="RecordType")
     id: str | None = Field(None, alias="ID")
@@ -86,10 +82,9 @@ class Payload(BaseModel):
         return getattr(self, TIMES.get(self.record_type or "", "received_at"))
 
 
-class Postmark(Adapter):
+class Postmark(UnsignedAdapter):
     name = "postmark"
     key = "user:password, as in the webhook's address (https://user:password@…) or its basic auth fields"
-    Options = CredentialOptions
     # It drops an event at the first other 4xx.
     final_statuses = (200, *(status for status in range(400, 500) if status not in {408, 429}))
     leaving_a_topic_leaves_all = True
@@ -122,10 +117,6 @@ class Postmark(Adapter):
         super().__init__(source, keys, options)
         if self.options == CredentialOptions() and not all(":" in key for key in keys):
             raise ValueError(f"a key without a colon: {self.key}")
-
-    async def verify(self, request: WebhookRequest) -> Verified:
-        check_credential(request, self.keys, self.options)
-        return Verified(request)
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)
@@ -177,14 +168,6 @@ class Postmark(Adapter):
             **details,
         }
 
-    def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
-        proof = credential(self.keys[0], self.options)
-        return [self.request(encode(sample), at, **proof) for sample in samples]
-
-    @classmethod
-    def new_key(cls) -> str:
-        return f"postmark:{secrets.token_urlsafe(24)}"
-
 
 def event_type(payload: Payload) -> tuple[EventType, BounceClass | None]:
     match payload.record_type:
@@ -204,7 +187,7 @@ def natural_key(payload: Payload, email_address: str | None) -> tuple[str | bool
         payload.record_type,
         payload.id,
         payload.message_id,
-        email_address and email_address.lower(),
+        folded(email_address),
         str(payload.time),
         payload.message_stream,
         payload.suppress_sending,

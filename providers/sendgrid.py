@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from providers.adapter import Adapter, Verified, WebhookRequest
-from providers.decoding import encode, shaped
-from providers.events import BounceClass, Event, EventType, Item, address, moment
+from providers.adapter import Adapter, Proof, Verified, WebhookRequest
+from providers.decoding import Shape, encode, shaped
+from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import (
     ECDSA,
     check_ecdsa,
@@ -52,10 +52,8 @@ OWN_FIELDS = frozenset(
 )
 
 
-class Payload(BaseModel):
+class Payload(Shape):
     """What we read, under SendGrid's own names; the rest stays in the item's payload."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     event: str
     email: str | None = None
@@ -149,13 +147,14 @@ class SendGrid(Adapter):
             **self.samples[event],
         }
 
-    def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
+    def bodies(self, samples: Sequence[Any], at: datetime) -> Iterable[bytes]:
         # Real bodies end each event's line so; verifying them as anything but bytes fails.
-        body = b"[" + b",\r\n".join(map(encode, samples)) + b"]\r\n"
+        return [b"[" + b",\r\n".join(map(encode, samples)) + b"]\r\n"]
+
+    def prove(self, body: bytes, at: datetime) -> Proof:
         timestamp = str(int(at.timestamp()))
         signature = ecdsa_private_key(self.keys[0]).sign(timestamp.encode() + body, ECDSA)
-        headers = {SIGNATURE: base64.b64encode(signature).decode(), TIMESTAMP: timestamp}
-        return [self.request(body, at, headers=headers)]
+        return {"headers": {SIGNATURE: base64.b64encode(signature).decode(), TIMESTAMP: timestamp}}
 
     @classmethod
     def new_key(cls) -> str:
@@ -169,7 +168,7 @@ def natural_key(payload: Payload, email_address: str | None) -> tuple[str | None
     """
     return (
         payload.event,
-        email_address and email_address.lower(),
+        folded(email_address),
         payload.sg_message_id or payload.smtp_id,
         str(payload.timestamp),
         payload.url,

@@ -1,20 +1,21 @@
 """Proofs that adapters share. Every key is tried: while one rotates out, two are valid."""
 
 import base64
-import binascii
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from providers.adapter import NotVerified, Options, WebhookRequest
+from providers.adapter import NotVerified, WebhookRequest
 from providers.events import moment
 
 ECDSA = ec.ECDSA(hashes.SHA256())
+
+Key = TypeVar("Key", bound=ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey)
 
 
 def header(request: WebhookRequest, name: str) -> str:
@@ -68,63 +69,9 @@ def check_fresh(timestamp: object, received_at: datetime, *, past: timedelta, fu
         raise NotVerified(f"signed {-age.total_seconds():.0f} s in the future: is this machine's clock right?")
 
 
-def basic_credentials(request: WebhookRequest) -> str:
-    """`user:password` of HTTP basic authentication."""
-    scheme, _, encoded = header(request, "Authorization").partition(" ")
-    if scheme.lower() != "basic":
-        raise NotVerified("the Authorization header is not Basic")
-    try:
-        return base64.b64decode(encoded.strip(), validate=True).decode()
-    except ValueError:
-        raise NotVerified("the Authorization header is not base64 of user:password") from None
-
-
-def basic_authorization(credentials: str) -> str:
-    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
-
-
 def check_secret(secret: str, keys: Iterable[str]) -> None:
     if not any([same(key, secret) for key in keys]):
         raise NotVerified("no key is this secret")
-
-
-class CredentialOptions(Options):
-    """`header`: the name of a header in which the provider sends the key."""
-
-    header: str | None = None
-
-
-def check_credential(request: WebhookRequest, keys: Iterable[str], options: Options) -> None:
-    """For providers that sign nothing: the secret that their user has given them together with our address.
-
-    A key `user:password` comes as HTTP basic authentication, any other as a bearer token or as `?key=…` in the address;
-    where the source's option `header` names one, every key comes in that header instead.
-    """
-    authorization = request.headers.get("authorization", "")
-    if isinstance(options, CredentialOptions) and options.header:
-        check_secret(header(request, options.header), keys)
-    elif "key" in request.query:
-        check_secret(request.query["key"], keys)
-    elif authorization.lower().startswith("bearer "):
-        check_secret(authorization[7:].strip(), keys)
-    elif authorization:
-        check_secret(basic_credentials(request), keys)
-    else:
-        raise NotVerified("no credential: neither an Authorization header nor ?key=… in the address")
-
-
-class Proof(TypedDict, total=False):
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-
-
-def credential(key: str, options: Options) -> Proof:
-    """Where a provider would send this key."""
-    if isinstance(options, CredentialOptions) and options.header:
-        return {"headers": {options.header: key}}
-    if ":" in key:
-        return {"headers": {"authorization": basic_authorization(key)}}
-    return {"query": {"key": key}}
 
 
 def ecdsa_public_key(text: str) -> ec.EllipticCurvePublicKey:
@@ -156,33 +103,44 @@ def new_ecdsa_key() -> str:
     )
 
 
+def base64_bytes(signature: str) -> bytes:
+    try:
+        return base64.b64decode(signature, validate=True)
+    except ValueError:
+        raise NotVerified("the signature is not base64") from None
+
+
 def check_ecdsa(signature: str, message: bytes, keys: Iterable[ec.EllipticCurvePublicKey]) -> None:
     """`signature` is base64 of DER."""
-    try:
-        der = base64.b64decode(signature, validate=True)
-    except (binascii.Error, ValueError):
-        raise NotVerified("the signature is not base64") from None
-    for key in keys:
-        try:
-            key.verify(der, message, ECDSA)
-        except InvalidSignature:
-            continue
-        return
-    raise NotVerified("the signature is of no key")
+    der = base64_bytes(signature)
+    check_any(lambda key: key.verify(der, message, ECDSA), keys)
 
 
 def check_rsa(
     signature: str, message: bytes, keys: Iterable[rsa.RSAPublicKey], algorithm: hashes.HashAlgorithm
 ) -> None:
     """`signature` is base64 of PKCS#1 v1.5."""
-    try:
-        raw = base64.b64decode(signature, validate=True)
-    except (binascii.Error, ValueError):
-        raise NotVerified("the signature is not base64") from None
+    raw = base64_bytes(signature)
+    check_any(lambda key: key.verify(raw, message, padding.PKCS1v15(), algorithm), keys)
+
+
+def check_ed25519(signature: str, message: bytes, keys: Iterable[ed25519.Ed25519PublicKey]) -> None:
+    """`signature` is base64."""
+    raw = base64_bytes(signature)
+    check_any(lambda key: key.verify(raw, message), keys)
+
+
+def check_any(verify: Callable[[Key], None], keys: Iterable[Key]) -> None:
     for key in keys:
         try:
-            key.verify(raw, message, padding.PKCS1v15(), algorithm)
+            verify(key)
         except InvalidSignature:
             continue
         return
     raise NotVerified("the signature is of no key")
+
+
+def fields_of(value: str, separator: str = ",") -> dict[str, str]:
+    """A header such as `t=1700000000,v1=5257a8…`, by name; of equal names the last counts."""
+    parts = (part.partition("=") for part in value.split(separator))
+    return {name.strip(): text.strip() for name, _, text in parts}

@@ -15,11 +15,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from providers.adapter import Adapter, Verified, WebhookRequest
-from providers.decoding import encode, shaped
-from providers.events import Event, EventType, Item, address, moment
+from providers.adapter import Adapter, Proof, Verified, WebhookRequest
+from providers.decoding import Shape, encode, shaped
+from providers.events import Event, EventType, Item, address, folded, moment
 from providers.signing import check_hmac, header, hmac_hex
 
 SIGNATURE = "X-TODO-Signature"
@@ -29,11 +27,7 @@ TYPES = {{
 }}
 
 
-class Payload(BaseModel):
-    """What we read, under {title}'s own names; the rest stays in the item's payload."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
+class Payload(Shape):
     event: str
     id: str | None = None
     email: str | None = None
@@ -52,13 +46,14 @@ class {title}(Adapter):
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)
+        email_address = address(payload.email)
         return [
             Event(
                 item=item,
-                natural_key=(payload.event, payload.id, payload.email),
+                natural_key=(payload.event, payload.id, folded(email_address)),
                 type=TYPES.get(payload.event, EventType.UNKNOWN),
                 at=moment(payload.timestamp),
-                email_address=address(payload.email),
+                email_address=email_address,
             )
         ]
 
@@ -71,9 +66,11 @@ class {title}(Adapter):
             **self.samples[event],
         }}
 
-    def sign(self, samples: Sequence[Any], at: datetime) -> list[WebhookRequest]:
-        body = encode(samples)
-        return [self.request(body, at, headers={{SIGNATURE: hmac_hex(self.keys[0], body)}})]
+    def bodies(self, samples: Sequence[Any], at: datetime) -> Iterable[bytes]:
+        return [encode(samples)]
+
+    def prove(self, body: bytes, at: datetime) -> Proof:
+        return {{"headers": {{SIGNATURE: hmac_hex(self.keys[0], body)}}}}
 '''
 
 PAGE = """# {title}

@@ -29,7 +29,7 @@ def test_the_bench_runs(tmp_path: Path) -> None:
 
 def test_every_opt_out_has_something_to_change() -> None:
     """Another person each, and never older than what came before: else nothing would be written for it."""
-    kind = providers.adapter("sendgrid")
+    kind = providers.load("sendgrid")
     rows = Rows(kind("sendgrid", [kind.new_key()]), "person")
     batches = rows.batches(10, 100)
     events = [event for batch in batches for event in batch.events]

@@ -33,7 +33,7 @@ EVENTS = ["unsubscribe", "group_resubscribe", "spamreport", "delivered", "open",
 
 @pytest.fixture
 def adapter() -> Adapter:
-    sendgrid = providers.adapter("sendgrid")
+    sendgrid = providers.load("sendgrid")
     return sendgrid("sendgrid", [sendgrid.new_key()])
 
 

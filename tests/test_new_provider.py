@@ -102,7 +102,7 @@ async def first_type(adapter):
     return f"{event.item.provider} {event.type}"
 
 assert "theirs" in providers.names()
-key = providers.adapter("sendgrid").new_key()
+key = providers.load("sendgrid").new_key()
 for name in ("theirs", "sendgrid"):
     os.environ["WEBHOOKS_SOURCES"] = json.dumps({"eu": {"provider": name, "keys": [key]}})
     try:

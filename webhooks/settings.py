@@ -229,7 +229,7 @@ def read_source(name: str, entry: Any) -> Source:
 
 def new_source(name: str, settings: SourceSettings) -> Source:
     try:
-        adapter = providers.adapter(settings.provider)
+        adapter = providers.load(settings.provider)
     except (ImportError, AttributeError, TypeError) as error:
         raise SettingsError([f"the adapter of {settings.provider} cannot be loaded: {error}"]) from error
     if not settings.keys and settings.verify:

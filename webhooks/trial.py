@@ -16,8 +16,9 @@ def trial_sources(data_dir: Path) -> dict[str, Source]:
 
 
 def trial_source(data_dir: Path, name: str) -> Source:
-    key = made_once(data_dir / "keys" / name, providers.adapter(name).new_key)
-    return new_source(name, SourceSettings(provider=name, keys=[key]))
+    adapter = providers.load(name)
+    key = made_once(data_dir / "keys" / name, adapter.new_key)
+    return new_source(name, SourceSettings(provider=name, keys=[key], **adapter.trial_options))
 
 
 def made_once(path: Path, make: Callable[[], str]) -> str:

@@ -27,8 +27,9 @@ def golden_file(payload: Path) -> Path:
 
 
 def new_adapter(name: str) -> Adapter:
-    adapter = providers.adapter(name)
-    return adapter(name, [adapter.new_key()])
+    """With a key of its own, and the options to try it out with."""
+    adapter = providers.load(name)
+    return adapter(name, [adapter.new_key()], adapter.trial_options)
 
 
 def parsed(adapter: Adapter, body: bytes) -> Batch:

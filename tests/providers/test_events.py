@@ -19,7 +19,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def sendgrid() -> Adapter:
-    adapter = providers.adapter("sendgrid")
+    adapter = providers.load("sendgrid")
     return adapter("sendgrid", [adapter.new_key()])
 
 

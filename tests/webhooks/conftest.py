@@ -55,7 +55,7 @@ def served(tmp_path: Path) -> Served:
 
 @pytest.fixture
 def sendgrid() -> Adapter:
-    adapter = providers.adapter("sendgrid")
+    adapter = providers.load("sendgrid")
     return adapter("sendgrid", [adapter.new_key()])
 
 

@@ -22,7 +22,7 @@ LIMIT = 1_000_000
 
 @pytest.fixture(scope="module")
 def adapter() -> Adapter:
-    sendgrid = providers.adapter("sendgrid")
+    sendgrid = providers.load("sendgrid")
     return sendgrid("sendgrid", [sendgrid.new_key()])
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from db.store import Store
 
-KEY = providers.adapter("sendgrid").new_key()
+KEY = providers.load("sendgrid").new_key()
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def new_service(tmp_path: Path) -> Iterator[New]:
 
 @pytest.fixture
 def adapter() -> Adapter:
-    sendgrid = providers.adapter("sendgrid")
+    sendgrid = providers.load("sendgrid")
     return sendgrid("sendgrid", [sendgrid.new_key()])
 
 
@@ -71,13 +71,13 @@ def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_with_nothing_set_up_every_event_of_every_provider_can_be_sent(new_service: New) -> None:
     service = new_service()
     for name in providers.ADAPTERS:
-        events = list(providers.adapter(name).samples)
+        events = list(providers.load(name).samples)
         sent = run(service, "send", name, *events, "--email", "user{n}@example.com", "--url", service.url)
         assert sent.returncode == 0, sent.stderr
         receipt = json.loads(sent.stdout)
         assert (receipt["recorded"], receipt["dead"]) == (len(events), 0)
     shown = run(service, "events", "--format", "json", "--limit", "1000")
-    assert len(shown.stdout.splitlines()) == sum(len(providers.adapter(name).samples) for name in providers.ADAPTERS)
+    assert len(shown.stdout.splitlines()) == sum(len(providers.load(name).samples) for name in providers.ADAPTERS)
     assert run(service, "doctor").returncode == 0
     assert "user0@example.com" not in service.log.read_text()
 

@@ -9,7 +9,7 @@ import pytest
 import providers
 from webhooks.settings import Settings, SettingsError, load_settings
 
-KEY = providers.adapter("sendgrid").new_key()
+KEY = providers.load("sendgrid").new_key()
 GOOD = {"sendgrid": {"keys": [KEY]}}
 
 

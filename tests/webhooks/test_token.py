@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def mailgun() -> Adapter:
-    adapter = providers.adapter("mailgun")
+    adapter = providers.load("mailgun")
     return adapter("mailgun", [adapter.new_key()])
 
 
