@@ -24,7 +24,10 @@ class ProofUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRequest:
-    """One delivery as it came in: header names in lower case, the body byte for byte (decompressed)."""
+    """One delivery as it came in: header names in lower case, the body byte for byte (decompressed).
+
+    Of one that comes by GET the body is what stands behind the question mark, less our user's own `key=…`.
+    """
 
     source: str
     body: bytes
@@ -65,6 +68,26 @@ class Batch:
     dead_letters: Sequence[DeadLetter] = ()
     decisions: Sequence[Decision] = ()
     token: Token | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A delivery split into items, none of which has been read; `dead_letter` instead, where it could not be split.
+
+    `is_whole`: its one item is all of its body.
+    """
+
+    source: str
+    received_at: datetime
+    items: Sequence[bytes] = ()
+    is_whole: bool = False
+    dead_letter: DeadLetter | None = None
+    delivery_id: str | None = None
+    token: Token | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.items) + bool(self.dead_letter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +140,9 @@ class Adapter(ABC):
     """Options to try it out with, where it needs some."""
 
     content_type: ClassVar[str] = "application/json"
+
+    delivers_by_get: ClassVar[bool] = False
+    """Whether an event may also lie in the address of a GET."""
 
     unavailable_status: ClassVar[int] = 503
     """The answer that makes the provider send again when the trouble is ours."""
@@ -189,6 +215,13 @@ class Adapter(ABC):
         """
         return None
 
+    def believes_aws(self, body: bytes) -> bool:
+        """Whether what AWS hands over without HTTP (a queue, a topic, an event bus) is of this source.
+
+        Who may put something there the user's own policies say, and no signature has to say it again.
+        """
+        return False
+
     def delivery_id(self, request: Verified) -> str | None:
         """What the provider's headers call this delivery, the same whenever it is sent again: `Item.delivery_id`."""
         return None
@@ -200,20 +233,39 @@ class Adapter(ABC):
     @final
     def parse(self, request: Verified) -> Batch:
         """Never raises and loses nothing: what cannot be read is a dead letter."""
-        events: list[Event] = []
-        dead_letters: list[DeadLetter] = []
+        return self.parse_items(self.unpack(request))
+
+    @final
+    def unpack(self, request: Verified) -> Unread:
+        """The first half of `parse`: what a queue takes."""
+        items: list[bytes] = []
+        dead_letter = None
         try:
             items = list(self.split(request.body))
         except Unreadable as error:
-            items = []
-            dead_letters.append(DeadLetter(request.source, request.received_at, request.body, str(error)))
-        delivery_id = self.delivery_id(request)
-        for raw in items:
+            dead_letter = DeadLetter(request.source, request.received_at, request.body, str(error))
+        return Unread(
+            request.source,
+            request.received_at,
+            items,
+            is_whole=items == [request.body],
+            dead_letter=dead_letter,
+            delivery_id=self.delivery_id(request),
+            token=self._token(request),
+        )
+
+    @final
+    def parse_items(self, unread: Unread) -> Batch:
+        """The second half of `parse`."""
+        events: list[Event] = []
+        dead_letters = [unread.dead_letter] if unread.dead_letter else []
+        for raw in unread.items:
             try:
-                events.extend(self.parse_item(request.source, request.received_at, raw, delivery_id))
+                events.extend(self.parse_item(unread.source, unread.received_at, raw, unread.delivery_id))
             except Unreadable as error:
-                dead_letters.append(DeadLetter(request.source, request.received_at, raw, str(error), is_item=True))
-        return Batch(events, dead_letters, token=self._token(request))
+                is_item = not unread.is_whole
+                dead_letters.append(DeadLetter(unread.source, unread.received_at, raw, str(error), is_item))
+        return Batch(events, dead_letters, token=unread.token)
 
     @final
     def parse_item(self, source: str, received_at: datetime, raw: bytes, delivery_id: str | None = None) -> list[Event]:

@@ -25,6 +25,7 @@ MAX_DEPTH = 200
 
 # What shapes a JSON array: its strings (as one token, finished or not), brackets and commas.
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+ARRAY_BEGINS = re.compile(rb"\s*:\s*\[")
 WHITESPACE = b" \t\r\n"
 
 decode_strictly = msgspec.json.Decoder().decode
@@ -101,6 +102,11 @@ def is_readable(raw: bytes) -> bool:
     return True
 
 
+def is_json(body: bytes) -> bool:
+    """Whether it is, rather than a form: by its first byte, for no form begins so and no Content-Type is proven."""
+    return body.lstrip(b" \t\r\n\xef\xbb\xbf\xff\xfe\x00")[:1] in {b"{", b"["}
+
+
 def in_utf8(body: bytes) -> bytes:
     encoding = json.detect_encoding(body)
     if encoding == "utf-8":
@@ -131,15 +137,45 @@ def elements_of_broken(array: bytes) -> Iterator[bytes]:
 
 
 def elements_of(body: bytes, name: str) -> Iterator[bytes]:
-    """The elements of the array that lies in a JSON object under this name. Raises Unreadable."""
+    """As `elements`, of the array that lies in a JSON object under this name. Raises Unreadable where there is none."""
     try:
-        return elements(bytes(fields_strictly(body)[name]))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        value, _ = decode(body)
-        found = value.get(name) if isinstance(value, dict) else None
-        if not isinstance(found, list):
+        array = bytes(fields_strictly(body).get(name, b""))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = list(elements_of_broken(array_in_broken(in_utf8(body), name)))
+        if not any(map(is_readable, found)):
             raise Unreadable(f"no array {name}") from None
-        return map(encode, found)
+        return iter(found)
+    if not array.startswith(b"["):
+        raise Unreadable(f"no array {name}")
+    return elements(array)
+
+
+def array_in_broken(body: bytes, name: str) -> bytes:
+    """The array under this name in an object that is not JSON as a whole, from bracket to bracket."""
+    depth, start, quoted = 0, 0, f'"{name}"'.encode()
+    for token in TOKENS.finditer(body):
+        match token[0]:
+            case b"[" | b"{":
+                depth += 1
+            case b"]" | b"}":
+                depth -= 1
+                if start and depth == 1:
+                    return body[start : token.end()]
+            case key if key == quoted and depth == 1 and (opening := ARRAY_BEGINS.match(body, token.end())):
+                start = opening.end() - 1
+    return body[start:] if start else b""
+
+
+def without(raw: bytes, name: str) -> bytes:
+    """A JSON object less a field that must not be kept, in whatever case its name is; the others as they were sent."""
+    try:
+        fields: dict[str, Any] = fields_strictly(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value, _ = decode(raw)
+        if not isinstance(value, dict):
+            raise Unreadable(f"not an object but {type(value).__name__}") from None
+        fields = value
+    return encode({key: value for key, value in fields.items() if key.casefold() != name.casefold()})
 
 
 def text(value: object) -> str | None:
@@ -147,11 +183,34 @@ def text(value: object) -> str | None:
     return str(value) if isinstance(value, str | int) and value != "" else None
 
 
+def inside(value: Any, *names: str) -> dict[str, Any]:
+    """The object that lies under these names, each in the one before; an empty one where there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def json_in(sent: Any) -> Any:
+    """The object or list in a text that is the JSON of one; anything else as it is."""
+    if not isinstance(sent, str) or not sent.startswith(("{", "[")):
+        return sent
+    try:
+        return decode(sent.encode())[0]
+    except Unreadable:
+        return sent
+
+
+def given(name: str, sent: Any) -> dict[str, Any]:
+    """What senders gave along with a message: the fields of an object, also as JSON, or anything else under this name."""
+    found = json_in(sent)
+    return found if isinstance(found, dict) else {name: sent} if sent else {}
+
+
 def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """A form whose names have brackets, `data[merges][EMAIL]`, as objects in objects. Of equal names the last counts."""
     found: dict[str, Any] = {}
     for name, value in fields:
-        head, *rest = name.replace("]", "").split("[")
+        head, *rest = name.replace("]", "").split("[", MAX_DEPTH)
         inner = found
         for part in [head, *rest][:-1]:
             deeper = inner.setdefault(part, {})

@@ -22,6 +22,10 @@ def payload_files() -> list[Path]:
     )
 
 
+def json_files() -> list[Path]:
+    return [path for path in payload_files() if path.suffix == ".json"]
+
+
 def golden_file(payload: Path) -> Path:
     return payload.with_name(f"{payload.stem}.golden.json")
 
