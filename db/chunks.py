@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,9 @@ from providers.events import Decision, Event
 MAX_ROWS = 1_000
 MAX_BYTES = 2_000_000
 
+# Of a row's other columns.
+ROW_BYTES = 300
+
 # What one column holds. The ledger's key, address and topic, must fit PostgreSQL's 2,704 bytes of index entry.
 KEY_LIMIT = 255
 TEXT_LIMIT = 2_000
@@ -23,7 +26,7 @@ TEXT_LIMIT = 2_000
 encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what one costs to make
 class Record:
     """One thing to write, encoded: an event with its decisions, or a dead letter.
 
@@ -41,17 +44,36 @@ class Record:
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        size = len(self.event) + len(self.dead_letter) + sum(map(len, self.decisions))
-        object.__setattr__(self, "size", size)
+        self.size = len(self.event) + len(self.dead_letter) + sum(map(len, self.decisions))
 
 
-def records(batch: Batch) -> list[Record]:
-    decisions: dict[str, list[Decision]] = {}
-    for decision in batch.decisions:
-        decisions.setdefault(decision.event_id, []).append(decision)
-    found = [event_record(event, decisions.get(event.id, ()), batch.token) for event in batch.events]
-    found += [dead_letter_record(letter, batch.token) for letter in batch.dead_letters]
-    return found
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Those of a batch, each encoded when it is asked for: of a large one, the first are on their way by then."""
+
+    batch: Batch
+
+    def __len__(self) -> int:
+        return len(self.batch.events) + len(self.batch.dead_letters)
+
+    @property
+    def size(self) -> int:
+        """About as many bytes as they will have."""
+        events = sum(len(event.item.payload) + ROW_BYTES for event in self.batch.events)
+        return events + sum(len(letter.body) * 4 // 3 + ROW_BYTES for letter in self.batch.dead_letters)
+
+    def __iter__(self) -> Iterator[Record]:
+        decisions: dict[str, list[Decision]] = {}
+        for decision in self.batch.decisions:
+            decisions.setdefault(decision.event_id, []).append(decision)
+        for event in self.batch.events:
+            yield event_record(event, decisions.get(event.id, ()), self.batch.token)
+        for letter in self.batch.dead_letters:
+            yield dead_letter_record(letter, self.batch.token)
+
+
+def records(batch: Batch) -> Records:
+    return Records(batch)
 
 
 def event_record(event: Event, decisions: Sequence[Decision], token: Token | None) -> Record:

@@ -8,8 +8,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from db.chunks import MAX_BYTES, MAX_ROWS, Record, parameters, proof, refused
-from db.database import BadData, Database, DatabaseUnavailable, query
+from db.chunks import MAX_BYTES, MAX_ROWS, Record, Records, parameters, proof, refused
+from db.database import BadData, Database, DatabaseUnavailable, TooMuch, query
+
+# So many records of a large delivery are encoded before others have their turn.
+TURN = 100
 
 
 class Overloaded(DatabaseUnavailable):
@@ -68,23 +71,31 @@ class Committer:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def submit(self, records: Sequence[Record]) -> Outcome:
+    async def submit(self, records: Records) -> Outcome:
         """Returns when all of the records are committed. Raises DatabaseUnavailable, Overloaded at once."""
         if not records:
             return Outcome()
-        size = sum(record.size for record in records)
         # One delivery alone is always taken, whatever its size: refused, it would only come again.
         if self._waiting and (
-            len(self._waiting) + len(records) > self._max_records or self._waiting_bytes + size > self._max_bytes
+            len(self._waiting) + len(records) > self._max_records
+            or self._waiting_bytes + records.size > self._max_bytes
         ):
             raise Overloaded(f"{len(self._waiting)} records wait for the database")
+        submission = Submission(len(records), asyncio.get_running_loop().create_future())
+        await self._take_in(submission, records)
+        return await submission.settled
+
+    async def _take_in(self, submission: Submission, records: Records) -> None:
+        """While the later ones of a large delivery are still being encoded, the first are under way."""
         loop = asyncio.get_running_loop()
-        submission = Submission(len(records), loop.create_future())
-        self._waiting.extend((submission, record) for record in records)
-        self._waiting_bytes += size
+        for number, record in enumerate(records, 1):
+            self._waiting.append((submission, record))
+            self._waiting_bytes += record.size
+            if number >= MAX_ROWS and number % TURN == 0:
+                self._start_writes(full=True)
+                await asyncio.sleep(0)
         # Not now but in the loop's next turn: what arrives in this one joins the same statement.
         loop.call_soon(self._start_writes)
-        return await submission.settled
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing is in flight."""
@@ -92,8 +103,9 @@ class Committer:
             self._start_writes()
             await asyncio.wait(self._writes)
 
-    def _start_writes(self) -> None:
-        while self._waiting and len(self._writes) < self._in_flight:
+    def _start_writes(self, *, full: bool = False) -> None:
+        """As many as may be in flight; or only such as would not be larger if they waited for more."""
+        while len(self._waiting) >= (MAX_ROWS if full else 1) and len(self._writes) < self._in_flight:
             write = asyncio.create_task(self._write(self._take()))
             self._writes.add(write)
             write.add_done_callback(self._written)
@@ -130,19 +142,19 @@ class Committer:
                 submission.fail(error)
 
     async def _record(self, chunk: Sequence[Waiting]) -> None:
-        """One statement; where the database refuses it as bad data, halves, until the culprit stands alone."""
+        """One statement; where that is bad data or too much, halves, until the culprit stands alone."""
         if not chunk:
             return
         try:
             rows = await self._database.execute(query("record_events"), parameters(record for _, record in chunk))
-        except BadData as error:
+        except (BadData, TooMuch) as error:
             if len(chunk) > 1:
                 middle = len(chunk) // 2
                 await self._record(chunk[:middle])
                 await self._record(chunk[middle:])
                 return
             [(submission, record)] = chunk
-            if record.dead_letter:
+            if record.dead_letter or isinstance(error, TooMuch):
                 raise
             await self._record([(submission, refused(record, str(error)))])
             return

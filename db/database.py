@@ -15,13 +15,30 @@ Row = Mapping[str, Any]
 class DatabaseUnavailable(Exception):
     """The statement could not be carried out, now; nothing of it was, or all of it, and it may be sent again."""
 
+    sqlstate = ""
+    """PostgreSQL's own word for it, where it was PostgreSQL that failed."""
+
 
 class DatabaseMisconfigured(DatabaseUnavailable):
     """It could not, and will not before somebody mends something: the message says what."""
 
 
+class SerializationFailed(DatabaseUnavailable):
+    """It got in the way of another (a deadlock, a conflict), and nothing of it was carried out."""
+
+
+class TooMuch(DatabaseUnavailable):
+    """One call cannot carry it or finish it: the same again would fail again, parts of it need not."""
+
+
 class BadData(Exception):
     """The database refuses the values: the same values again would be refused again."""
+
+    sqlstate = ""
+
+
+class IntegrityViolated(BadData):
+    """A constraint refuses them: a key that is there already, a row that is missing, a check."""
 
 
 class Database(Protocol):
@@ -34,6 +51,42 @@ class Database(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+# The longest beginning of the SQLSTATE that is here says what a failure is; whatever is not here may pass.
+KINDS: Mapping[str, type[DatabaseUnavailable | BadData]] = {
+    # Data exceptions, broken constraints, program limits, and what a trigger of the user's own raises.
+    "21": BadData,
+    "22": BadData,
+    "23": IntegrityViolated,
+    "44": BadData,
+    "54": BadData,
+    "P0": BadData,
+    # What no waiting mends: no such table or column or function, no rights, no such database, wrong password.
+    "25001": DatabaseMisconfigured,
+    "28": DatabaseMisconfigured,
+    "3D": DatabaseMisconfigured,
+    "3F": DatabaseMisconfigured,
+    "42": DatabaseMisconfigured,
+    "55000": DatabaseMisconfigured,
+    "40": SerializationFailed,
+    # Cut off: it took too long.
+    "57014": TooMuch,
+}
+NOT_MIGRATED = {"42P01", "42703"}
+
+
+def by_sqlstate(state: str, message: str) -> DatabaseUnavailable | BadData:
+    """What PostgreSQL's failure is to us, with what to do where something can be done."""
+    matching = [prefix for prefix in KINDS if state.startswith(prefix)]
+    kind = KINDS[max(matching, key=len)] if matching else DatabaseUnavailable
+    if state in NOT_MIGRATED:
+        message += ": run `webhooks migrate`; `webhooks doctor` tells what is missing"
+    elif issubclass(kind, DatabaseMisconfigured):
+        message += ": `webhooks doctor` tells more"
+    error = kind(message)
+    error.sqlstate = state
+    return error
 
 
 @cache

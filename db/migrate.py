@@ -1,12 +1,22 @@
 """From an empty database, or one of an earlier version, to the present schema."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from db.database import BadData, Database, DatabaseMisconfigured, DatabaseUnavailable, query, without_comments
+from db.database import (
+    BadData,
+    Database,
+    DatabaseMisconfigured,
+    DatabaseUnavailable,
+    TooMuch,
+    query,
+    without_comments,
+)
 
 INDEX = "email_preferences_lower_email_address"
+LOOK_AGAIN_SECONDS = 1.0
 MIGRATIONS_TABLE = """
 create table if not exists webhook_migrations (
     name       text        not null primary key,
@@ -74,7 +84,7 @@ async def index_preferences(database: Database) -> list[str]:
         if any(index["name"] == INDEX for index in found):
             # An earlier try was broken off: what it left is never used.
             await database.execute(f"drop index concurrently if exists {INDEX}")
-        await database.execute(f"create index concurrently {INDEX} on email_preferences (lower(email_address))")
+        await make_index(database)
     except (DatabaseUnavailable, BadData) as error:
         if any(index["is_valid"] for index in await database.execute(query("preferences_indexes"))):
             return []  # another process was first
@@ -86,3 +96,14 @@ async def index_preferences(database: Database) -> list[str]:
             )
         ]
     return []
+
+
+async def make_index(database: Database) -> None:
+    """Where the call is cut off (the Data API's end after 45 s), the index is made all the same: we wait for that."""
+    try:
+        await database.execute(f"create index concurrently {INDEX} on email_preferences (lower(email_address))")
+    except TooMuch:
+        while (await database.execute(query("preferences_index_progress")))[0]["under_way"]:  # noqa: ASYNC110 - it is the database's
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        if not any(index["is_valid"] for index in await database.execute(query("preferences_indexes"))):
+            raise

@@ -1,6 +1,7 @@
 """Database over asyncpg."""
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
@@ -8,15 +9,9 @@ from typing import Any
 
 import asyncpg
 
-from db.database import BadData, DatabaseMisconfigured, DatabaseUnavailable, Parameter, Row, pauses
+from db.database import DatabaseMisconfigured, DatabaseUnavailable, Parameter, Row, TooMuch, by_sqlstate, pauses
 
 NAMED = re.compile(r"(?<!:):([a-z][a-z_]*)")
-
-# By class of SQLSTATE: data exceptions, broken constraints, program limits, and what a trigger of the user's own raises.
-BAD_DATA = ("22", "23", "54", "P0")
-# What no waiting mends: no such table or column or function, no rights, no such database, wrong password.
-MISCONFIGURED = ("42", "3D", "3F", "28")
-NOT_MIGRATED = {"42P01", "42703"}
 
 # What takes longer is cut off, and tried again while there is patience.
 CONNECT_SECONDS = 5.0
@@ -59,7 +54,7 @@ class Postgres:
         for pause in pauses():
             try:
                 return await self._execute_once(text, values)
-            except DatabaseMisconfigured:
+            except (DatabaseMisconfigured, TooMuch):
                 raise
             except DatabaseUnavailable:
                 if loop.time() + pause > deadline:
@@ -74,7 +69,8 @@ class Postgres:
                 rows: Sequence[Row] = await connection.fetch(sql, *values)
                 return rows
         except asyncpg.PostgresError as error:
-            raise translated(error) from error
+            state = error.sqlstate or ""
+            raise by_sqlstate(state, f"{error} (SQLSTATE {state})") from error
         except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             # What is no data error of the server's own is a broken connection, whatever asyncpg makes of it.
             raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
@@ -97,7 +93,11 @@ class Postgres:
         )
 
     async def _connect(self, *_: Any, **options: Any) -> asyncpg.Connection:
-        return await asyncpg.connect(await self._url(), timeout=CONNECT_SECONDS, **options)
+        connection = await asyncpg.connect(await self._url(), timeout=CONNECT_SECONDS, **options)
+        for name in ("json", "jsonb"):
+            # Parsed on the way out, as over the Data API; on the way in it is text.
+            await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=json.loads)
+        return connection
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -115,15 +115,3 @@ def positional(sql: str) -> tuple[str, tuple[str, ...]]:
     names: dict[str, int] = {}
     text = NAMED.sub(lambda match: f"${names.setdefault(match[1], len(names) + 1)}", sql)
     return text, tuple(names)
-
-
-def translated(error: asyncpg.PostgresError) -> Exception:
-    state = error.sqlstate or ""
-    message = f"{error} (SQLSTATE {state})"
-    if state in NOT_MIGRATED:
-        return DatabaseMisconfigured(f"{message}: run `webhooks migrate`; `webhooks doctor` tells what is missing")
-    if state.startswith(MISCONFIGURED):
-        return DatabaseMisconfigured(f"{message}: `webhooks doctor` tells more")
-    if state.startswith(BAD_DATA):
-        return BadData(message)
-    return DatabaseUnavailable(message)

@@ -7,8 +7,10 @@ the decoded value; the bytes as they were sent stay beside it.
 import json
 import math
 import re
+from binascii import a2b_qp
 from collections.abc import Iterable, Iterator, Mapping
 from email import message_from_bytes, policy
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -27,6 +29,11 @@ MAX_DEPTH = 200
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 ARRAY_BEGINS = re.compile(rb"\s*:\s*\[")
 WHITESPACE = b" \t\r\n"
+
+# What stands between a form's names and values while they are decoded; and what a form seldom has: these, whatever is
+# not to be stored, or an escape that is none.
+IS, NEXT = b"\x01", b"\x02"
+UNUSUAL = re.compile(rb"[\x00-\x02\xed]|%0[012]|%ED|%(?![0-9a-f]{2})", re.IGNORECASE)
 
 decode_strictly = msgspec.json.Decoder().decode
 split_strictly = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -210,20 +217,35 @@ def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """A form whose names have brackets, `data[merges][EMAIL]`, as objects in objects. Of equal names the last counts."""
     found: dict[str, Any] = {}
     for name, value in fields:
-        head, *rest = name.replace("]", "").split("[", MAX_DEPTH)
+        *path, last = path_of(name)
         inner = found
-        for part in [head, *rest][:-1]:
+        for part in path:
             deeper = inner.setdefault(part, {})
             inner = deeper if isinstance(deeper, dict) else inner.setdefault(f"{part}[]", {})
-        inner[[head, *rest][-1]] = value
+        inner[last] = value
     return found
+
+
+@lru_cache(maxsize=2_048)
+def path_of(name: str) -> list[str]:
+    """The same few names come again and again."""
+    return name.replace("]", "").split("[", MAX_DEPTH)
 
 
 def form(body: bytes) -> list[tuple[str, str]]:
     """The fields of a form, urlencoded or multipart (files left out), in their order."""
-    if not body.startswith(b"--"):
+    if body.startswith(b"--"):
+        return multipart(body)
+    if UNUSUAL.search(body):
         fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
         return [(storable(name), storable(value)) for name, value in fields]
+    # Quoted-printable differs by its sign only, and is decoded all at once.
+    quoted = body.replace(b"+", b" ").replace(b"&", NEXT).replace(b"=", IS).replace(b"%", b"=")
+    pairs = (field.partition(IS.decode()) for field in a2b_qp(quoted).decode("utf-8", "replace").split(NEXT.decode()))
+    return [(name, value.replace(IS.decode(), "=")) for name, is_, value in pairs if name or is_]
+
+
+def multipart(body: bytes) -> list[tuple[str, str]]:
     boundary = body[2 : body.find(b"\r\n")]
     head = b'Content-Type: multipart/form-data; boundary="' + boundary + b'"\r\n\r\n'
     parts = message_from_bytes(head + body, policy=policy.HTTP).iter_parts()

@@ -1,19 +1,27 @@
 """A real PostgreSQL for every test that needs one: the embedded server, and a database of its own for each test."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from aiobotocore.session import AioSession, get_session
 
+from db.data_api import DataApi
+from db.database import Database
 from db.embedded import Embedded
+from db.local_data_api import CLUSTER_ARN, SECRET_ARN, create_app, serving
 from db.migrate import migrate
 from db.postgres import Postgres
 from db.store import Store
+from tests.misbehaving import Misbehaving
 
 numbers = count()
+# A new `Database` at a URL, with its options.
+Connect = Callable[..., Awaitable[Database]]
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +60,72 @@ async def database_url(server: str, template: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Postgres]:
-    database = Postgres.at(database_url)
-    yield database
-    await database.close()
+def way() -> str:
+    """How tests come to the database: "postgres", directly, or by the "data_api". Those of `db` go both ways."""
+    return "postgres"
+
+
+class LocalDataApis:
+    """A local Data API for each account on the server, started when it is asked for."""
+
+    def __init__(self) -> None:
+        self.stack = AsyncExitStack()
+        self.session: AioSession = get_session()
+        self._at: dict[str, str] = {}
+
+    async def at(self, url: str) -> str:
+        server = in_database(url, "postgres")
+        if server not in self._at:
+            self._at[server] = await self.stack.enter_async_context(serving(create_app(server)))
+        return self._at[server]
+
+    async def connect(self, url: str, **options: object) -> DataApi:
+        endpoint = await self.at(url)
+        name = urlsplit(url).path.removeprefix("/")
+        settings: dict[str, object] = {"endpoint_url": endpoint, "session": self.session, **options}
+        return DataApi(CLUSTER_ARN, SECRET_ARN, name, **settings)  # type: ignore[arg-type] # the test's own
+
+
+@pytest.fixture(scope="session")
+async def data_apis() -> AsyncIterator[LocalDataApis]:
+    apis = LocalDataApis()
+    async with apis.stack:
+        yield apis
+
+
+@pytest.fixture(scope="session")
+async def served_local(server: str) -> AsyncIterator[Misbehaving]:
+    local = Misbehaving()
+    async with serving(create_app(server, limits=local.limits, faults=local.faults, calls=local.calls)) as local.url:
+        yield local
 
 
 @pytest.fixture
-async def store(database: Postgres) -> AsyncIterator[Store]:
+def local(served_local: Misbehaving) -> Iterator[Misbehaving]:
+    served_local.behave()
+    yield served_local
+    served_local.behave()
+
+
+@pytest.fixture
+async def connect(way: str, data_apis: LocalDataApis) -> AsyncIterator[Connect]:
+    async with AsyncExitStack() as opened:
+
+        async def connect(url: str, **options: object) -> Database:
+            database = await data_apis.connect(url, **options) if way == "data_api" else Postgres.at(url, **options)
+            opened.push_async_callback(database.close)
+            return database
+
+        yield connect
+
+
+@pytest.fixture
+async def database(database_url: str, connect: Connect) -> Database:
+    return await connect(database_url)
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[Store]:
     store = Store(database)
     yield store
     await store.committer.drain()
@@ -75,11 +141,15 @@ async def connection(database_url: str) -> "AsyncIterator[asyncpg.Connection]":
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What this machine's environment says of webhooks is not a test's business."""
+    """What this machine's environment says of webhooks, or of AWS, is not a test's business."""
     import os
 
-    for name in [name for name in os.environ if name.startswith("WEBHOOKS_")]:
+    for name in [name for name in os.environ if name.startswith(("WEBHOOKS_", "AWS_"))]:
         monkeypatch.delenv(name)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("WEBHOOKS_DATA_DIR", str(tmp_path / "data"))
 
 

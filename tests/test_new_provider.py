@@ -93,7 +93,8 @@ ASK = """
 import asyncio, json, os
 from datetime import UTC, datetime
 import providers
-from webhooks.settings import SettingsError, load_settings
+from webhooks.faults import SettingsError
+from webhooks.settings import load_settings
 
 async def first_type(adapter):
     now = datetime.now(UTC)

@@ -7,9 +7,9 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 from starlette.applications import Starlette
@@ -20,16 +20,20 @@ from starlette.routing import Route
 
 from db.committer import Overloaded
 from db.database import Database, DatabaseMisconfigured, DatabaseUnavailable
-from db.embedded import Embedded
 from db.migrate import migrate, pending
-from db.postgres import Postgres
 from db.store import Receipt, Store
 from providers.adapter import Answer, NotVerified, ProofUnavailable, WebhookRequest
+from webhooks.database import new_database
+from webhooks.faults import SettingsError
 from webhooks.fetch import fetch
-from webhooks.ingest import Source, ingest
-from webhooks.settings import Settings, SettingsError, load_settings
-from webhooks.telemetry import CONTENT_TYPE, WAITING, configure_logging, log, metrics, tell
-from webhooks.trial import trial_sources
+from webhooks.ingest import Delivery, ingest
+from webhooks.queue import Queue, QueueUnavailable
+from webhooks.settings import Settings, load_settings
+from webhooks.source import Source
+from webhooks.telemetry import configure_logging, log, observers, tell
+
+if TYPE_CHECKING:
+    from db.embedded import Embedded
 
 READ_SECONDS = 30
 RETRY_SECONDS = 5
@@ -58,6 +62,7 @@ STATUSES: Mapping[type[Exception], tuple[int, str]] = {
     ShuttingDown: (503, "shutting_down"),
     Overloaded: (503, "overloaded"),
     ProofUnavailable: (503, "proof_unavailable"),
+    QueueUnavailable: (503, "queue_unavailable"),
     DatabaseMisconfigured: (503, "database_misconfigured"),
     DatabaseUnavailable: (503, "database_unavailable"),
 }
@@ -66,7 +71,14 @@ DETAILS: Mapping[type[Exception], str] = {
     ShuttingDown: "this process is stopping, send again",
     DatabaseMisconfigured: "the database is not as it must be: `webhooks doctor` tells what is missing",
     DatabaseUnavailable: "the database does not answer, send again",
+    ProofUnavailable: "what would prove this cannot be had now, send again",
+    QueueUnavailable: "the queue does not answer, send again",
 }
+
+
+@runtime_checkable
+class Openable(Protocol):
+    async def open(self) -> Any: ...
 
 
 @dataclass(slots=True)
@@ -77,12 +89,20 @@ class Service:
     sources: Mapping[str, Source]
     database: Database
     store: Store
-    embedded: Embedded | None = None
+    queue: Queue | None = None
+    embedded: "Embedded | None" = None
     is_stopping: bool = False
     held_bytes: int = 0
 
+    async def open(self) -> None:
+        """Make the clients of what lies elsewhere now, and not at the first delivery."""
+        for each in (self.database, self.queue):
+            if isinstance(each, Openable):
+                await each.open()
 
-def create_app(settings: Settings) -> Starlette:
+
+def create_app(settings: Settings, *, is_scraped: bool = True) -> Starlette:
+    """`is_scraped`: whether Prometheus comes for what is counted."""
     configure_logging(settings.log_level)
     service = new_service(settings)
     app = Starlette(
@@ -90,17 +110,29 @@ def create_app(settings: Settings) -> Starlette:
             Route("/webhooks/{source}", take, methods=["POST", "GET", "OPTIONS"]),
             Route("/healthz", alive),
             Route("/readyz", ready),
-            Route("/metrics", expose),
         ],
         exception_handlers={HTTPException: refuse},
         lifespan=lifespan,
     )
     app.state.service = service
+    if is_scraped:
+        add_metrics(app)
     return app
 
 
+def add_metrics(app: Starlette) -> None:
+    from webhooks.prometheus import CONTENT_TYPE, metrics, observe
+
+    async def expose(_: Request) -> Response:
+        return Response(metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    app.add_route("/metrics", expose, methods=["GET"])
+    if observe not in observers:
+        observers.append(observe)
+
+
 def new_service(settings: Settings) -> Service:
-    sources = trial_sources(settings.data_dir) if settings.is_trial else settings.sources
+    sources = sources_of(settings)
     if not sources:
         raise SettingsError(
             [
@@ -109,17 +141,29 @@ def new_service(settings: Settings) -> Service:
         )
     for name, source in sources.items():
         source.adapter.fetch = fetch
-        if not source.verify:
+        if not source.is_verified:
             log.warning(
                 "NOT VERIFIED: anybody can opt anybody out or in through this source", source=name, verify=False
             )
-    embedded = Embedded(settings.data_dir / "postgres") if settings.database_url is None else None
+    embedded = new_embedded(settings) if settings.is_embedded else None
     database = new_database(settings, embedded)
-    return Service(settings, sources, database, Store(database), embedded)
+    store = Store(database, in_flight=settings.statements)
+    queue = Queue(settings.queue_url) if settings.queue_url else None
+    return Service(settings, sources, database, store, queue, embedded)
 
 
-def new_database(settings: Settings, embedded: Embedded | None) -> Database:
-    return Postgres(embedded.url) if embedded else Postgres.at(settings.database_url or "")
+def sources_of(settings: Settings) -> Mapping[str, Source]:
+    if not settings.is_trial:
+        return settings.sources
+    from webhooks.trial import trial_sources
+
+    return trial_sources(settings.data_dir)
+
+
+def new_embedded(settings: Settings) -> "Embedded":
+    from db.embedded import Embedded
+
+    return Embedded(settings.data_dir / "postgres")
 
 
 @asynccontextmanager
@@ -135,13 +179,26 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     finally:
         service.is_stopping = True
         await service.store.close()
+        if service.queue:
+            await service.queue.close()
         if service.embedded:
             await asyncio.to_thread(service.embedded.stop)
         log.info("stopped")
 
 
 async def take(request: Request) -> Response:
-    return await (receive if request.method == "POST" else look)(request)
+    if request.method == "POST" or (request.method == "GET" and event_in_address(request)):
+        return await receive(request)
+    return await look(request)
+
+
+def event_in_address(request: Request) -> bytes:
+    """What stands behind the question mark, as it was sent, less our user's own key; empty where nothing would be read."""
+    source = request.app.state.service.sources.get(request.path_params["source"])
+    if source is None or not source.adapter.delivers_by_get:
+        return b""
+    parts: list[bytes] = request.scope["query_string"].split(b"&")
+    return b"&".join(part for part in parts if part and not part.startswith(b"key="))
 
 
 async def receive(request: Request) -> Response:
@@ -155,13 +212,13 @@ async def receive(request: Request) -> Response:
     try:
         if service.is_stopping:
             raise ShuttingDown
-        body = await read_body(request, service)
-        outcome = await ingest(webhook_request(request, name, body), source, service.store)
+        body = await read_body(request, service) if request.method == "POST" else event_in_address(request)
+        outcome = await ingest(webhook_request(request, name, body), source, service.store, service.queue)
         if isinstance(outcome, Answer):
             response = spoken(outcome)
         else:
             delivery = outcome
-            response = to_json(200, delivery.receipt)
+            response = to_json(200, receipt_of(delivery))
     except ClientDisconnect:
         # Nobody hears this answer, and nothing was begun: the provider sends again.
         error = "the sender hung up before its body had come"
@@ -170,10 +227,23 @@ async def receive(request: Request) -> Response:
         error = f"{type(failure).__name__}: {failure}"
         response = answer_to(failure, source)
     finally:
-        service.held_bytes -= len(body)
-        WAITING.set(service.store.committer.waiting)
-    tell(name, response.status_code, time.perf_counter() - began, len(body), delivery, error)
+        service.held_bytes -= len(body) if request.method == "POST" else 0
+    told = {
+        "source": name,
+        "status": response.status_code,
+        "bytes": len(body),
+        "ms": round((time.perf_counter() - began) * 1000, 2),
+        "waiting": service.store.committer.waiting,
+    }
+    tell(told, delivery, error)
     return response
+
+
+def receipt_of(delivery: Delivery) -> Receipt | dict[str, int]:
+    receipt, queued = delivery.receipt, delivery.queued
+    if queued is None:
+        return receipt
+    return {**asdict(receipt), "received": receipt.received + queued, "queued": queued}
 
 
 async def look(request: Request) -> Response:
@@ -214,10 +284,6 @@ async def ready(request: Request) -> Response:
     return to_json(200, {"status": "ready"})
 
 
-async def expose(_: Request) -> Response:
-    return Response(metrics(), headers={"Content-Type": CONTENT_TYPE})
-
-
 async def refuse(_: Request, error: Exception) -> Response:
     """What routing itself refuses, in our own form."""
     if not isinstance(error, HTTPException):
@@ -245,6 +311,9 @@ def answer_to(failure: Exception, source: Source | None = None) -> Response:
     if status == 503:
         headers["Retry-After"] = str(RETRY_SECONDS)
         status = source.adapter.unavailable_status if source else status
+    if status == 401:
+        # Some senders (SNS) show their user and password only when they are asked for them.
+        headers["WWW-Authenticate"] = 'Basic realm="webhooks"'
     if status in {408, 413}:
         # The rest of the body is not read.
         headers["Connection"] = "close"
@@ -257,9 +326,10 @@ def detail(failure: Exception) -> str:
     for kind, text in DETAILS.items():
         if isinstance(failure, kind):
             return text
-    return (
-        str(failure) if isinstance(failure, tuple(STATUSES)) else "something unforeseen: the log tells what; send again"
-    )
+    if not isinstance(failure, tuple(STATUSES)):
+        return "something unforeseen: the log tells what; send again"
+    # It may quote what came in, and so what no JSON can hold.
+    return str(failure).encode(errors="backslashreplace").decode()
 
 
 def to_json(status: int, value: Receipt | dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -18,15 +19,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.table import Table
 
 import providers
-from db.database import Database, DatabaseUnavailable
+from db.database import BadData, Database, DatabaseUnavailable
 from db.embedded import Embedded
 from db.migrate import migrate, pending
-from db.postgres import Postgres
-from db.reports import latest_events, preferences_problems
+from db.reports import latest_events, preferences_problems, record_nothing
 from db.store import Store
 from db.upkeep import prune_payloads, prune_tokens, repair_preferences
-from webhooks.ingest import Source
-from webhooks.settings import Settings, SettingsError, load_settings
+from webhooks.database import new_database
+from webhooks.faults import SettingsError
+from webhooks.settings import Settings, load_settings
+from webhooks.source import Source
 from webhooks.trial import trial_source, trial_sources
 
 app = typer.Typer(
@@ -40,6 +42,8 @@ err = Console(stderr=True)
 
 MIGRATION_SECONDS = 3600.0
 UPKEEP_SECONDS = 600.0
+# A paused database takes 15 s to wake, 30 s and more after a day: who sits at a terminal waits for it.
+WAKE_SECONDS = 90.0
 
 
 class Failed(Exception):
@@ -69,7 +73,7 @@ def serve(
     from webhooks.server import serve as run
 
     settings = load_settings()
-    embedded = Embedded(settings.data_dir / "postgres") if settings.database_url is None else None
+    embedded = Embedded(settings.data_dir / "postgres") if settings.is_embedded else None
     try:
         if embedded:
             url = embedded.start()
@@ -223,7 +227,7 @@ async def show_events(email: str | None, type_: str | None, limit: int, format_:
         rows = await latest_events(db, limit=limit, email_address=email, event_type=type_)
     if format_ is Format.JSON:
         for row in rows:
-            out.out(json.dumps({**row, "payload": json.loads(row["payload"] or "null")}, default=str))
+            out.out(json.dumps(dict(row), default=str))
         return
     table = Table("occurred", "source", "type", "address", "topic", "opted in", "reason")
     for row in rows:
@@ -289,6 +293,47 @@ async def prune_and_tell(payloads_after: int | None) -> None:
             out.print(f"forgot the payloads of {await prune_payloads(db, before)} events")
 
 
+@app.command("data-api")
+def data_api_command(  # noqa: PLR0913, PLR0917 - all may be left out
+    port: int = 8002,
+    host: str = "127.0.0.1",
+    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL behind it; none: the embedded one.")] = None,
+    cluster_arn: Annotated[str | None, typer.Option(help="The one that it answers to; none: a made-up one.")] = None,
+    secret_arn: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    faults: Annotated[
+        str | None,
+        typer.Option(help="How it misbehaves, as JSON; with it, GET, PUT and DELETE /faults change that meanwhile."),
+    ] = None,
+) -> None:
+    """Speak the RDS Data API over a PostgreSQL: Lambda's way to the database, on this machine.
+
+    Prints what points any AWS SDK at it. Faults: latency, resuming_seconds, rates and operations (throttle, unavailable,
+    cut_before, cut_after, …), next_calls; docs/data-api.md tells of them all.
+
+    Example: webhooks data-api --port 8002 --faults '{"latency": 0.15, "rates": {"cut_after": 0.05}}'
+    """
+    try:
+        from webhooks.data_api import Served, ordered, serve
+    except ModuleNotFoundError as error:
+        raise Failed(f"{error}: pip install 'email-webhooks[local-data-api]'") from error
+    served = Served(host, port)
+    served.cluster_arn = cluster_arn or served.cluster_arn
+    served.secret_arn = secret_arn or served.secret_arn
+    try:
+        misbehaving = ordered(faults or "{}")
+    except ValueError as error:
+        raise Failed(f"--faults: {error}") from error
+    embedded = None if database_url else Embedded(load_settings().data_dir / "postgres")
+    try:
+        url = database_url or (embedded.start() if embedded else "")
+        served.database = urlsplit(url).path.removeprefix("/") or served.database
+        out.out(served.exports())
+        serve(served, embedded.url if embedded else url, misbehaving, side_door=faults is not None)
+    finally:
+        if embedded:
+            embedded.stop()
+
+
 @app.command()
 def doctor() -> None:
     """Check everything that deliveries need, and say what to do where it is not so.
@@ -308,35 +353,62 @@ async def diagnose() -> list[str]:
     problems = [
         f"source {name} is not verified: anybody can write to it"
         for name, source in settings.sources.items()
-        if not source.verify
+        if not source.is_verified
     ]
     if not settings.sources and not settings.is_trial:
         problems.append('WEBHOOKS_SOURCES is empty: set it to {"sendgrid": {"keys": ["MFkw…"]}} or the like')
     try:
         async with database(settings) as db:
-            if missing := await pending(db):
-                return [*problems, f"the database has not seen {', '.join(missing)}: run `webhooks migrate`"]
-            problems += await preferences_problems(db, preferences_index=settings.preferences_index)
-    except DatabaseUnavailable as error:
+            if isinstance(db, Operable):
+                await db.try_out()
+                tell_of_waking(db)
+            problems += await schema_problems(db, settings)
+    except (DatabaseUnavailable, BadData) as error:
         problems.append(f"the database: {error}")
     return problems
+
+
+async def schema_problems(db: Database, settings: Settings) -> list[str]:
+    if missing := await pending(db):
+        return [f"the database has not seen {', '.join(missing)}: run `webhooks migrate`"]
+    problems = await preferences_problems(db, preferences_index=settings.preferences_index)
+    if not problems:
+        await record_nothing(db)
+    return problems
+
+
+@runtime_checkable
+class Operable(Protocol):
+    """A database with operations of its own, each of which may be forbidden; and which may be asleep."""
+
+    @property
+    def woke_after(self) -> float | None: ...
+
+    async def try_out(self) -> None: ...
+
+
+def tell_of_waking(db: Operable) -> None:
+    if db.woke_after is not None:
+        out.print(
+            f"! the database was paused and took {db.woke_after:.1f} s to wake. Deliveries that come meanwhile are answered"
+            " with 503 and sent again; to keep it awake, give the cluster a minimum capacity above 0 ACU",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @asynccontextmanager
 async def database(settings: Settings, *, statement_seconds: float = 30.0) -> AsyncIterator[Database]:
     """The configured one; the embedded one is started for the time being, and has its schema."""
-    if settings.database_url:
-        db = Postgres.at(settings.database_url, statement_seconds=statement_seconds)
-        try:
-            yield db
-        finally:
-            await db.close()
-        return
-    embedded = Embedded(Path(settings.data_dir) / "postgres")
-    db = Postgres(embedded.url, statement_seconds=statement_seconds)
+    embedded = Embedded(Path(settings.data_dir) / "postgres") if settings.is_embedded else None
+    db = new_database(settings, embedded, statement_seconds=statement_seconds, waking_seconds=WAKE_SECONDS)
     try:
-        await migrate(db, preferences_index=settings.preferences_index)
+        if embedded:
+            await migrate(db, preferences_index=settings.preferences_index)
         yield db
     finally:
         await db.close()
-        await asyncio.to_thread(embedded.stop)
+        if embedded:
+            await asyncio.to_thread(embedded.stop)

@@ -1,18 +1,15 @@
 """Dead letters, read again: after an adapter has learnt more, or the database's refusal has been mended."""
 
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from db.database import Row, query
+from db.reports import dead_letters
 from db.store import Receipt, Store
 from providers.adapter import Adapter, Batch, DeadLetter, Verified, WebhookRequest
 from providers.decoding import Unreadable
 from webhooks.consent import decide
-from webhooks.ingest import Source
-
-PAGE = 100
-FIRST = "00000000-0000-0000-0000-000000000000"
+from webhooks.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +24,14 @@ async def replay(store: Store, sources: Mapping[str, Source]) -> Replayed:
     """Safe to run at any time and twice: events that are there already stay as they are."""
     recorded = 0
     still_dead: dict[str, str] = {}
-    after = FIRST
-    while page := await store.database.execute(query("dead_letters"), {"after": after, "limit": PAGE}):
-        for row in page:
-            after = str(row["id"])
-            receipt, error = await replay_one(store, sources, row)
-            if error:
-                still_dead[after] = error
-            else:
-                recorded += receipt.recorded
-                await store.database.execute(query("mark_replayed"), {"id": after})
+    async for row in dead_letters(store.database):
+        identity = str(row["id"])
+        receipt, error = await replay_one(store, sources, row)
+        if error:
+            still_dead[identity] = error
+        else:
+            recorded += receipt.recorded
+            await store.database.execute(query("mark_replayed"), {"id": identity})
     return Replayed(recorded, still_dead)
 
 
@@ -52,7 +47,7 @@ async def replay_one(store: Store, sources: Mapping[str, Source], row: Row) -> t
 
 
 def read_again(adapter: Adapter, row: Row) -> Batch:
-    letter = DeadLetter(row["source"], row["received_at"], b64decode(row["body"]), row["error"], row["is_item"])
+    letter = DeadLetter(row["source"], row["received_at"], row["body"], row["error"], row["is_item"])
     if letter.is_item:
         try:
             return Batch(adapter.parse_item(letter.source, letter.received_at, letter.body))

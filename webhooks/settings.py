@@ -1,48 +1,35 @@
 """Every setting: where it comes from, what it may be, and all faults in one message."""
 
 import difflib
-import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-import providers
-from webhooks.consent import Scope, TopicPolicy
-from webhooks.ingest import Source
+from webhooks.faults import SettingsError
+from webhooks.source import Source
+from webhooks.sources import read_sources
 
 PREFIX = "WEBHOOKS_"
 CONFIG = "WEBHOOKS_CONFIG"
 DEFAULT_CONFIG = "webhooks.toml"
 
-
-class SettingsError(ValueError):
-    """What is wrong with the settings: every fault, and what to write instead."""
-
-    def __init__(self, faults: Iterable[str]) -> None:
-        self.faults = list(faults)
-        super().__init__("\n".join(["The settings cannot be used:", *(f"  - {fault}" for fault in self.faults)]))
-
-
-class SourceSettings(BaseModel):
-    """One entry of WEBHOOKS_SOURCES. What is no field here is an option of the provider's adapter."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    provider: str
-    keys: list[str] = Field(default_factory=list)
-    verify: bool = True
-    topics: dict[str, Scope] = Field(default_factory=dict)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return self.model_extra or {}
+CLUSTER_ARN = re.compile(r"arn:aws[\w-]*:rds:[a-z0-9-]+:\d+:cluster:[A-Za-z][A-Za-z0-9-]*")
+SECRET_ARN = re.compile(r"arn:aws[\w-]*:secretsmanager:[a-z0-9-]+:\d+:secret:[\w/+=.@!-]+")
+A_CLUSTER = "arn:aws:rds:REGION:ACCOUNT:cluster:NAME"
+A_SECRET = "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-AbCdEf"  # noqa: S105 - how one looks
+POSTGRES_CONCURRENCY = 2
+# A delivery of 10,000 events is ten statements, which then go out side by side.
+DATA_API_CONCURRENCY = 16
+# What the Data API needs, all of it or none, and what to write.
+DATA_API = {"cluster_arn": A_CLUSTER, "secret_arn": A_SECRET, "database": "the database's name"}
 
 
 class Settings(BaseSettings):
@@ -56,6 +43,7 @@ class Settings(BaseSettings):
     cluster_arn: str | None = None
     secret_arn: str | None = None
     database: str | None = None
+    concurrency: int | None = Field(default=None, ge=1, le=1000)
     admin_token: str | None = None
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     queue_url: str | None = None
@@ -65,7 +53,10 @@ class Settings(BaseSettings):
     @field_validator("sources", mode="before")
     @classmethod
     def _read_sources(cls, value: Any) -> dict[str, Source]:
-        return read_sources(value)
+        try:
+            return read_sources(value)
+        except SettingsError as error:
+            raise PydanticCustomError("faults", "{text}", {"text": "\n".join(error.faults)}) from error
 
     @field_validator("database_url")
     @classmethod
@@ -94,17 +85,54 @@ class Settings(BaseSettings):
             raise fault(f"{value} is a file: name a directory")
         return value
 
-    @field_validator("cluster_arn", "secret_arn", "database", "queue_url")
+    @field_validator("cluster_arn")
     @classmethod
-    def _is_for_later(cls, value: str | None) -> str | None:
-        if value:
-            raise fault("is not supported by this version yet: set WEBHOOKS_DATABASE_URL, or nothing at all, instead")
-        return None
+    def _is_a_cluster(cls, value: str | None) -> str | None:
+        if value and not CLUSTER_ARN.fullmatch(value):
+            raise fault(f"is no ARN of a cluster: write {A_CLUSTER}")
+        name = (value or "").rpartition(":")[2]
+        if value and name != name.lower():
+            # AWS keeps the id in lower case, and compares ARNs letter by letter.
+            raise fault(f"the cluster's id is in lower case: write {value.removesuffix(name)}{name.lower()}")
+        return value or None
+
+    @field_validator("secret_arn")
+    @classmethod
+    def _is_a_secret(cls, value: str | None) -> str | None:
+        if value and not SECRET_ARN.fullmatch(value):
+            raise fault(f"is no ARN of a secret: write {A_SECRET}, as Secrets Manager shows it")
+        return value or None
+
+    @field_validator("database")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value and len(value) > 63:
+            raise fault("is longer than a database's name can be: write the name alone, such as app")
+        return value or None
+
+    @field_validator("queue_url")
+    @classmethod
+    def _is_a_queue(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("https://", "http://")):
+            raise fault(
+                "is no address of a queue: write https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, as SQS shows it"
+            )
+        return value or None
+
+    @property
+    def is_embedded(self) -> bool:
+        """No database is named: we bring our own."""
+        return self.database_url is None and self.cluster_arn is None
+
+    @property
+    def statements(self) -> int:
+        """How many may be under way at once: beside the database two are best, over the Data API they wait on the way."""
+        return self.concurrency or (DATA_API_CONCURRENCY if self.cluster_arn else POSTGRES_CONCURRENCY)
 
     @property
     def is_trial(self) -> bool:
         """Nothing is set up: an embedded database, and keys of our own making."""
-        return not self.sources and self.database_url is None
+        return not self.sources and self.is_embedded
 
     @classmethod
     def settings_customise_sources(
@@ -137,6 +165,7 @@ def load_settings() -> Settings:
     """The settings of this process. Raises SettingsError, naming every fault at once."""
     faults = list(unknown_names())
     try:
+        faults += which_database()
         settings = Settings()
     except ValidationError as error:
         faults += [line for problem in error.errors() for line in describe(cast("Mapping[str, Any]", problem))]
@@ -166,6 +195,32 @@ def unknown_names() -> Iterable[str]:
             yield f"{name} is no setting{f': do you mean {close[0]}?' if close else '; these are: ' + ', '.join(sorted(known))}"
 
 
+def which_database() -> Iterable[str]:
+    """The Data API whole or not at all, and not beside another database."""
+    given = read_toml() | {
+        name: os.environ[f"{PREFIX}{name.upper()}"]
+        for name in Settings.model_fields
+        if f"{PREFIX}{name.upper()}" in os.environ
+    }
+    named = [name for name in DATA_API if given.get(name)]
+    if named and given.get("database_url"):
+        yield (
+            f"WEBHOOKS_DATABASE_URL and {', '.join(f'{PREFIX}{name.upper()}' for name in named)} name two databases: leave"
+            " out the URL to go over the Data API, or the others to go to PostgreSQL directly"
+        )
+    elif named:
+        for name, example in DATA_API.items():
+            if name not in named:
+                yield f"{PREFIX}{name.upper()} is missing, which the Data API needs too: write {example}"
+    here, there = (region_of(str(given.get(name, ""))) for name in ("cluster_arn", "secret_arn"))
+    if here and there and here != there:
+        yield f"WEBHOOKS_SECRET_ARN lies in another region than the cluster: write that of a secret in {here}"
+
+
+def region_of(arn: str) -> str:
+    return "".join(arn.split(":")[3:4])
+
+
 def describe(problem: Mapping[str, Any]) -> list[str]:
     name = ".".join(str(part) for part in problem["loc"])
     text = str(problem["msg"])
@@ -175,113 +230,3 @@ def describe(problem: Mapping[str, Any]) -> list[str]:
         close = difflib.get_close_matches(name, Settings.model_fields, n=1)
         return [f"{name} in the configuration file is no setting" + (f": do you mean {close[0]}?" if close else "")]
     return [f"{PREFIX}{name.upper()}: {text}" if name else text]
-
-
-def read_sources(value: Any) -> dict[str, Source]:
-    """Every source with its adapter. Raises a fault with one line for each thing that is wrong."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise faults_of(
-                [f'WEBHOOKS_SOURCES is not JSON ({error}): write {{"sendgrid": {{"keys": ["MFkw…"]}}}}']
-            ) from error
-    if not isinstance(value, Mapping):
-        raise faults_of(['WEBHOOKS_SOURCES is not an object: write {"sendgrid": {"keys": ["MFkw…"]}}'])
-    sources: dict[str, Source] = {}
-    faults: list[str] = []
-    for name, entry in value.items():
-        try:
-            sources[name] = read_source(name, entry)
-        except SettingsError as error:
-            faults += [f"WEBHOOKS_SOURCES: {name}: {each}" for each in error.faults]
-    if faults:
-        raise faults_of(faults)
-    return sources
-
-
-def faults_of(faults: list[str]) -> PydanticCustomError:
-    return PydanticCustomError("faults", "{text}", {"text": "\n".join(faults)})
-
-
-def read_source(name: str, entry: Any) -> Source:
-    if isinstance(entry, Source):
-        return entry
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
-        raise SettingsError(["the name becomes a path: use letters, digits, '-', '_' and '.' only"])
-    if not isinstance(entry, Mapping):
-        raise SettingsError(['is not an object: write {"keys": ["…"]}'])
-    try:
-        settings = SourceSettings.model_validate({"provider": name, **entry})
-    except ValidationError as error:
-        raise SettingsError(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()) from error
-    if settings.provider not in providers.names():
-        close = difflib.get_close_matches(settings.provider, providers.names(), n=1)
-        raise SettingsError(
-            [
-                f"there is no provider {settings.provider!r}"
-                + (f": do you mean {close[0]!r}?" if close else f"; these are: {', '.join(providers.names())}")
-                + ("" if "provider" in entry else ' (a source of another name needs "provider": "…")')
-            ]
-        )
-    return new_source(name, settings)
-
-
-def new_source(name: str, settings: SourceSettings) -> Source:
-    try:
-        adapter = providers.load(settings.provider)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise SettingsError([f"the adapter of {settings.provider} cannot be loaded: {error}"]) from error
-    if not settings.keys and settings.verify:
-        raise SettingsError([f'has no keys, so nobody could be told from the provider: "keys" takes {adapter.key}'])
-    keys, faults = resolve_keys(settings.keys)
-    for number, key in enumerate(keys):
-        try:
-            adapter(name, [key], settings.options)
-        except ValidationError as error:
-            faults += [
-                f"{'.'.join(map(str, each['loc']))}: {option_fault(each['type'], each['msg'])}"
-                for each in error.errors()
-            ]
-            break
-        except ValueError as error:
-            faults.append(f"keys[{number}] cannot be a key ({error}): it takes {adapter.key}")
-    if faults:
-        raise SettingsError(faults)
-    policy = TopicPolicy(settings.topics, adapter.leaving_a_topic_leaves_all)
-    return Source(adapter(name, keys, settings.options), policy, settings.verify)
-
-
-def option_fault(kind: str, message: str) -> str:
-    return "is no option of this provider" if kind == "extra_forbidden" else message
-
-
-def resolve_keys(references: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The keys that are meant, literal or named by reference, and what is wrong with the others."""
-    keys, faults = [], []
-    for number, reference in enumerate(references):
-        try:
-            keys.append(resolve_key(reference))
-        except SettingsError as error:
-            faults += [f"keys[{number}]: {each}" for each in error.faults]
-    return keys, faults
-
-
-def resolve_key(reference: str) -> str:
-    scheme, separator, name = reference.partition(":")
-    if not separator or scheme not in {"env", "file", "secretsmanager", "ssm"}:
-        key = reference
-    elif scheme == "env":
-        if name not in os.environ:
-            raise SettingsError([f"the environment has no {name}"])
-        key = os.environ[name]
-    elif scheme == "file":
-        try:
-            key = Path(name).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError([f"the file {name} cannot be read: {error}"]) from error
-    else:
-        raise SettingsError([f"{scheme}: is not supported by this version yet: use env: or file:"])
-    if not key.strip():
-        raise SettingsError(["is empty"])
-    return key.strip()

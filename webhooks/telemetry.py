@@ -1,38 +1,34 @@
-"""What happened, told twice: one wide JSON line a delivery, and counters for Prometheus."""
+"""What happened: one wide JSON line a delivery, and whoever counts by its fields."""
 
 import logging
-import os
-from collections import Counter as Tally
-from functools import cache
-from typing import Any, TypeVar
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import REGISTRY
 
 from webhooks.ingest import Delivery
 
-DELIVERIES = Counter("webhooks_deliveries", "Deliveries answered", ["source", "status"])
-SECONDS = Histogram(
-    "webhooks_delivery_seconds",
-    "From the first byte to the answer",
-    ["source"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)
-EVENTS = Counter("webhooks_events", "Events received, repeats included", ["source", "type"])
-RECORDS = Counter("webhooks_records", "What became of what was received", ["source", "outcome"])
-FLIPS = Counter(
-    "webhooks_preferences_changed", "Rows of email_preferences set to another value", ["source", "opted_in"]
-)
-WAITING = Gauge("webhooks_waiting_records", "Records that wait for the database", multiprocess_mode="livesum")
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-Metric = TypeVar("Metric", Counter, Histogram)
-
 log = structlog.get_logger()
+
+Observe = Callable[[dict[str, Any]], None]
+observers: list[Observe] = []
+"""Each is handed the fields of every delivery's line, and may add to them."""
+
+# The fields that CloudWatch makes metrics of, out of the line itself, and their units.
+CLOUDWATCH = {
+    "ms": "Milliseconds",
+    "received": "Count",
+    "recorded": "Count",
+    "duplicates": "Count",
+    "dead": "Count",
+    "queued": "Count",
+    "opted_out": "Count",
+    "opted_in": "Count",
+}
+NAMESPACE = "EmailWebhooks"
 
 
 def configure_logging(level: str) -> None:
@@ -54,53 +50,35 @@ def to_json(event: dict[str, Any], **_: Any) -> bytes:
     return msgspec.json.encode(first | event, enc_hook=repr)
 
 
-@cache
-def labelled(metric: Metric, *labels: str) -> Metric:
-    """One of a metric's series; looking it up anew for each delivery costs more than counting."""
-    return metric.labels(*labels)
-
-
-def tell(source: str, status: int, seconds: float, size: int, delivery: Delivery | None, error: str | None) -> None:  # noqa: PLR0913, PLR0917 - a wide line
-    """Of one delivery. Nothing of the people in it."""
-    labelled(DELIVERIES, source, str(status)).inc()
-    labelled(SECONDS, source).observe(seconds)
-    told: dict[str, Any] = {"source": source, "status": status, "bytes": size, "ms": round(seconds * 1000, 2)}
+def tell(told: dict[str, Any], delivery: Delivery | None, error: str | None) -> None:
+    """Of one delivery. Nothing of the people in it. `told` is what is known of its request and its answer."""
     if delivery:
-        told |= count(source, delivery)
+        told |= outcome(delivery)
+    for observe in observers:
+        observe(told)
     if error:
         log.warning("delivery", **told, error=error)
     else:
         log.info("delivery", **told)
 
 
-def count(source: str, delivery: Delivery) -> dict[str, Any]:
-    receipt = delivery.receipt
-    types = Tally(event.type.value for event in delivery.batch.events)
-    for name, number in types.items():
-        labelled(EVENTS, source, name).inc(number)
-    for outcome in ("recorded", "duplicates", "dead"):
-        if number := getattr(receipt, outcome):
-            labelled(RECORDS, source, outcome).inc(number)
-    if receipt.opted_out:
-        labelled(FLIPS, source, "false").inc(receipt.opted_out)
-    if receipt.opted_in:
-        labelled(FLIPS, source, "true").inc(receipt.opted_in)
+def outcome(delivery: Delivery) -> dict[str, Any]:
+    receipt, batch = delivery.receipt, delivery.batch
     return {
-        "received": receipt.received,
+        "received": receipt.received + (delivery.queued or 0),
         "recorded": receipt.recorded,
         "duplicates": receipt.duplicates,
         "dead": receipt.dead,
         "opted_out": receipt.opted_out,
         "opted_in": receipt.opted_in,
-        "types": types,
-        **({"why_dead": delivery.batch.dead_letters[0].error} if delivery.batch.dead_letters else {}),
+        "types": Counter(event.type.value for event in batch.events),
+        **({"queued": delivery.queued} if delivery.queued is not None else {}),
+        **({"why_dead": batch.dead_letters[0].error} if batch.dead_letters else {}),
     }
 
 
-def metrics() -> bytes:
-    """Of all the workers of this service."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+def for_cloudwatch(told: dict[str, Any]) -> None:
+    """An observer that adds to the line what makes CloudWatch count by it (its embedded metric format)."""
+    metrics = [{"Name": name, "Unit": unit} for name, unit in CLOUDWATCH.items() if name in told]
+    metric = {"Namespace": NAMESPACE, "Dimensions": [["source"]], "Metrics": metrics}
+    told["_aws"] = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [metric]}

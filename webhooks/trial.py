@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import providers
-from webhooks.ingest import Source
-from webhooks.settings import SourceSettings, new_source
+from webhooks.source import Source
+from webhooks.sources import SourceSettings, new_source
 
 
 def trial_sources(data_dir: Path) -> dict[str, Source]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db.postgres import Postgres
 from db.store import Receipt, Store
 from providers.events import Event, EventType
 from tests import tables
+from tests.conftest import Connect
 from tests.model import ledger_after, preferences_after
 from tests.samples import decided, event
 from webhooks.consent import TopicPolicy
@@ -58,6 +58,7 @@ def plans(draw: st.DrawFn) -> tuple[list[Event], list[list[list[Event]]]]:
 async def test_the_same_events_end_in_the_same_state(
     plan: tuple[list[Event], list[list[list[Event]]]],
     store: Store,
+    connect: Connect,
     database_url: str,
     connection: "asyncpg.Connection",
 ) -> None:
@@ -65,7 +66,7 @@ async def test_the_same_events_end_in_the_same_state(
     for address, opted_in in PEOPLE.items():
         await tables.add_people(connection, address, opted_in=opted_in)
     events, rounds = plan
-    second = Store(Postgres.at(database_url))
+    second = Store(await connect(database_url))
     receipts: list[Receipt] = []
     for deliveries in rounds:
         receipts += await at_once([store, second], deliveries)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from db.chunks import MAX_BYTES, MAX_ROWS, Record, records
+from db.chunks import MAX_BYTES, MAX_ROWS, Records, records
 from db.committer import Committer, Outcome, Overloaded
-from db.database import DatabaseUnavailable, Parameter, Row
+from db.database import DatabaseUnavailable, Parameter, Row, TooMuch
 from tests.samples import batch, event
 
 
@@ -43,7 +43,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def of(*keys: str, size: int = 0) -> list[Record]:
+def of(*keys: str, size: int = 0) -> Records:
     return records(batch(*(event(key, value={"key": key, "filler": "x" * size}) for key in keys)))
 
 
@@ -165,6 +165,40 @@ async def test_a_request_whose_caller_has_left_is_written_all_the_same(gate: Gat
     await gate.open(0)
     await gate.open(1)
     assert await second == Outcome(recorded=1)
+
+
+async def test_what_is_too_much_for_one_call_goes_in_halves(gate: Gate) -> None:
+    committer = Committer(gate)
+    task = await submit(committer, "a", "b", "c", "d")
+    await gate.open(0, TooMuch("cut off after 45 s"))
+    await gate.open(1)
+    await gate.open(2)
+    assert [len(keys) for keys in gate.statements] == [4, 2, 2]
+    assert await task == Outcome(recorded=4)
+
+
+async def test_one_record_that_is_too_much_is_no_dead_letter_but_comes_again(gate: Gate) -> None:
+    committer = Committer(gate)
+    task = await submit(committer, "a")
+    await gate.open(0, TooMuch("cut off after 45 s"))
+    with pytest.raises(DatabaseUnavailable):
+        await task
+    assert len(gate.statements) == 1
+
+
+async def test_the_first_of_a_large_delivery_are_under_way_while_the_later_are_being_encoded(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=9)
+    task = asyncio.create_task(committer.submit(of(*map(str, range(3 * MAX_ROWS)))))
+    while not gate.statements:
+        await asyncio.sleep(0)
+    assert committer.waiting < 2 * MAX_ROWS - len(gate.statements[0])
+    await turns()
+    while len(gate.statements) < 3:
+        await asyncio.sleep(0)
+    assert [len(keys) for keys in gate.statements] == [MAX_ROWS] * 3
+    for number in range(3):
+        await gate.open(number)
+    assert await task == Outcome(recorded=3 * MAX_ROWS)
 
 
 async def test_draining_waits_for_all_that_was_taken(gate: Gate) -> None:

@@ -5,11 +5,11 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from db.postgres import Postgres
 from db.store import Receipt, Store
 from providers.adapter import Batch, DeadLetter
 from providers.events import Event, EventType
 from tests import tables
+from tests.conftest import Connect
 from tests.model import ledger_after, preferences_after
 from tests.samples import NOON, decided, event
 
@@ -42,14 +42,16 @@ def some_batches(events: list[Event], chance: random.Random) -> list[Batch]:
     return [replace(batch, dead_letters=letters[n : n + 1]) for n, batch in enumerate(batches)]
 
 
-async def test_counts_add_up_and_the_state_is_the_models(database_url: str, connection: "asyncpg.Connection") -> None:
+async def test_counts_add_up_and_the_state_is_the_models(
+    connect: Connect, database_url: str, connection: "asyncpg.Connection"
+) -> None:
     chance = random.Random(7)
     for opted_in in (True, False):
         await tables.add_people(connection, *(each for each in PEOPLE if PEOPLE[each] is opted_in), opted_in=opted_in)
     events = [some_event(number, chance) for number in range(DIFFERENT)]
     batches = some_batches(events, chance)
     # No patience: a deadlock would not be tried again but end the test.
-    stores = [Store(Postgres.at(database_url, patience=0)) for _ in range(WRITERS)]
+    stores = [Store(await connect(database_url, patience=0)) for _ in range(WRITERS)]
     todo = iter(batches)
     receipts: list[Receipt] = []
 

@@ -8,10 +8,11 @@ import asyncpg
 import pytest
 
 import db
+from db.database import Database
 from db.migrate import INDEX, migrate, migrations, pending
-from db.postgres import Postgres
 from db.store import Receipt, Store
 from tests import tables
+from tests.conftest import Connect
 from tests.samples import decided, opt_out
 
 if TYPE_CHECKING:
@@ -40,10 +41,8 @@ create unique index email_preferences_idx_address on email_preferences (email_ad
 
 
 @pytest.fixture
-async def empty_database(empty_database_url: str) -> "AsyncIterator[Postgres]":
-    database = Postgres.at(empty_database_url)
-    yield database
-    await database.close()
+async def empty_database(empty_database_url: str, connect: Connect) -> Database:
+    return await connect(empty_database_url)
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ async def picture(connection: asyncpg.Connection) -> list[Any]:
 
 
 async def test_the_migrations_lead_to_the_schema_that_is_drawn(
-    empty_database: Postgres, owner: asyncpg.Connection
+    empty_database: Database, owner: asyncpg.Connection
 ) -> None:
     await migrate(empty_database)
     migrated = await picture(owner)
@@ -67,7 +66,7 @@ async def test_the_migrations_lead_to_the_schema_that_is_drawn(
     assert migrated == await picture(owner)
 
 
-async def test_migrating_twice_changes_nothing(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+async def test_migrating_twice_changes_nothing(empty_database: Database, owner: asyncpg.Connection) -> None:
     assert (await migrate(empty_database)).applied == list(migrations())
     before = await picture(owner)
     again = await migrate(empty_database)
@@ -76,21 +75,19 @@ async def test_migrating_twice_changes_nothing(empty_database: Postgres, owner: 
 
 
 async def test_processes_that_start_together_may_all_migrate(
-    empty_database_url: str, owner: asyncpg.Connection
+    connect: Connect, empty_database_url: str, owner: asyncpg.Connection
 ) -> None:
-    databases = [Postgres.at(empty_database_url) for _ in range(4)]
+    databases = [await connect(empty_database_url) for _ in range(4)]
     await asyncio.gather(*map(migrate, databases))
     assert await pending(databases[0]) == []
-    for database in databases:
-        await database.close()
     assert await owner.fetchval("select count(*) from webhook_migrations") == len(migrations())
 
 
-async def test_a_new_database_has_everything_pending(empty_database: Postgres) -> None:
+async def test_a_new_database_has_everything_pending(empty_database: Database) -> None:
     assert await pending(empty_database) == list(migrations())
 
 
-async def test_a_table_of_the_users_own_is_left_as_it_is(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+async def test_a_table_of_the_users_own_is_left_as_it_is(empty_database: Database, owner: asyncpg.Connection) -> None:
     await owner.execute(SEED)
     await owner.execute("insert into email_preferences values ('1', 'Ada@example.test', true, '2020-01-01', 'de')")
     before = [each for each in await picture(owner) if each.get("table") == "email_preferences"]
@@ -101,21 +98,21 @@ async def test_a_table_of_the_users_own_is_left_as_it_is(empty_database: Postgre
     assert await store.record(decided(opt_out("ada@example.test"))) == Receipt(received=1, recorded=1, opted_out=1)
 
 
-async def test_the_index_can_be_turned_off(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+async def test_the_index_can_be_turned_off(empty_database: Database, owner: asyncpg.Connection) -> None:
     await migrate(empty_database, preferences_index=False)
     assert await owner.fetchval("select to_regclass($1)", INDEX) is None
     await tables.add_people(owner, "ada@example.test")
     assert (await Store(empty_database).record(decided(opt_out()))).opted_out == 1
 
 
-async def test_an_index_of_the_users_own_is_enough(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+async def test_an_index_of_the_users_own_is_enough(empty_database: Database, owner: asyncpg.Connection) -> None:
     await owner.execute(SEED)
     await owner.execute("create unique index theirs on email_preferences (lower(email_address))")
     assert (await migrate(empty_database)).warnings == []
     assert await owner.fetchval("select to_regclass($1)", INDEX) is None
 
 
-async def test_an_index_that_was_broken_off_is_made_anew(empty_database: Postgres, owner: asyncpg.Connection) -> None:
+async def test_an_index_that_was_broken_off_is_made_anew(empty_database: Database, owner: asyncpg.Connection) -> None:
     await migrate(empty_database)
     await owner.execute(f"update pg_index set indisvalid = false where indexrelid = '{INDEX}'::regclass")
     assert (await migrate(empty_database)).warnings == []
@@ -123,7 +120,7 @@ async def test_an_index_that_was_broken_off_is_made_anew(empty_database: Postgre
 
 
 async def test_where_the_table_belongs_to_somebody_else_the_index_is_a_warning(
-    empty_database_url: str, owner: asyncpg.Connection
+    connect: Connect, empty_database_url: str, owner: asyncpg.Connection
 ) -> None:
     await owner.execute(SEED)
     await owner.execute(
@@ -134,7 +131,7 @@ async def test_where_the_table_belongs_to_somebody_else_the_index_is_a_warning(
         grant select, update on email_preferences to service;
         """
     )
-    database = Postgres.at(
+    database = await connect(
         empty_database_url.replace(
             "postgres:" + empty_database_url.split(":")[2].split("@", maxsplit=1)[0], "service:x"
         )

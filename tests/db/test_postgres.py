@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db.database import BadData, DatabaseMisconfigured, DatabaseUnavailable
+from db.database import BadData, DatabaseMisconfigured, DatabaseUnavailable, IntegrityViolated
 from db.postgres import Postgres, positional
 
 if TYPE_CHECKING:
     import asyncpg
+
+
+@pytest.fixture
+def way() -> str:
+    return "postgres"
 
 
 def test_named_parameters_become_numbered_ones_and_casts_stay() -> None:
@@ -24,7 +29,7 @@ def test_named_parameters_become_numbered_ones_and_casts_stay() -> None:
     [
         ("select 1/0", BadData),
         ("select cast('x' as uuid)", BadData),
-        ("insert into webhook_migrations values (null)", BadData),
+        ("insert into webhook_migrations values (null)", IntegrityViolated),
         ("do 'begin raise exception ''no''; end'", BadData),
         ("select * from nowhere", DatabaseMisconfigured),
         ("select nothing from webhook_events", DatabaseMisconfigured),

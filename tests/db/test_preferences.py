@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db.postgres import Postgres
 from db.store import Receipt, Store
 from tests import tables
+from tests.conftest import Connect
 from tests.samples import NOON, decided, opt_in, opt_out
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ async def test_the_application_has_the_last_word_after_our_write(
 
 @pytest.mark.parametrize("index", [True, False], ids=["with index", "without"])
 async def test_chunks_that_wait_for_each_other_see_each_others_stamps(
-    store: Store, database_url: str, connection: "asyncpg.Connection", *, index: bool
+    store: Store, connect: Connect, database_url: str, connection: "asyncpg.Connection", *, index: bool
 ) -> None:
     """The second waits behind the first, which a third transaction holds back: it must work on what the first wrote."""
     if not index:
         await connection.execute("drop index email_preferences_lower_email_address")
     await tables.add_people(connection, ADA)
-    other = Store(Postgres.at(database_url))
+    other = Store(await connect(database_url))
     for minute in range(0, 20, 2):
         async with connection.transaction():
             await connection.execute("select 1 from email_preferences for update")

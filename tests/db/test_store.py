@@ -11,6 +11,7 @@ from db.store import Receipt, Store
 from providers.adapter import Batch, DeadLetter, NotVerified, Token
 from providers.events import EventType
 from tests import tables
+from tests.conftest import Connect
 from tests.samples import NOON, batch, decided, event, opt_in, opt_out
 
 if TYPE_CHECKING:
@@ -223,11 +224,9 @@ async def test_a_one_time_token_proves_no_other_body(store: Store, connection: "
 
 
 async def test_of_two_bodies_that_race_with_one_token_one_is_recorded(
-    store: Store, database_url: str, connection: "asyncpg.Connection"
+    store: Store, connect: Connect, database_url: str, connection: "asyncpg.Connection"
 ) -> None:
-    from db.postgres import Postgres
-
-    other = Store(Postgres.at(database_url))
+    other = Store(await connect(database_url))
     for round_ in range(20):
         token = Token(f"token {round_}", "")
         bodies = [Batch([event(f"{round_} {body}")], token=replace(token, body=body)) for body in "abcd"]

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from db.postgres import Postgres
+from db.database import Database
 from db.store import Receipt, Store
 from db.upkeep import prune_payloads, prune_tokens, repair_preferences
 from providers.adapter import Batch, Token
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def test_an_opt_out_is_applied_to_a_row_that_was_imported_later(
-    store: Store, database: Postgres, connection: "asyncpg.Connection"
+    store: Store, database: Database, connection: "asyncpg.Connection"
 ) -> None:
     await store.record(
         decided(opt_out("Ada@example.test"), opt_out("bob@example.test", topic="news"), opt_in("eve@example.test"))
@@ -30,7 +30,7 @@ async def test_an_opt_out_is_applied_to_a_row_that_was_imported_later(
 
 
 async def test_a_row_that_the_application_has_written_since_the_opt_out_stays(
-    store: Store, database: Postgres, connection: "asyncpg.Connection"
+    store: Store, database: Database, connection: "asyncpg.Connection"
 ) -> None:
     await store.record(decided(opt_out()))
     await tables.add_people(connection, "ada@example.test", updated_at=(NOON + timedelta(days=1)).replace(tzinfo=None))
@@ -39,7 +39,7 @@ async def test_a_row_that_the_application_has_written_since_the_opt_out_stays(
 
 
 async def test_old_payloads_go_and_their_events_stay(
-    store: Store, database: Postgres, connection: "asyncpg.Connection"
+    store: Store, database: Database, connection: "asyncpg.Connection"
 ) -> None:
     events = [event(str(n), minutes=n) for n in range(10)]
     await store.record(batch(*events))
@@ -51,7 +51,7 @@ async def test_old_payloads_go_and_their_events_stay(
 
 
 async def test_tokens_that_have_outlived_their_signatures_go(
-    store: Store, database: Postgres, connection: "asyncpg.Connection"
+    store: Store, database: Database, connection: "asyncpg.Connection"
 ) -> None:
     for name in ("old", "new"):
         await store.record(Batch([event(name)], token=Token(name, "body")))

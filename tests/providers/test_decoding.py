@@ -2,12 +2,13 @@
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.decoding import MAX_DEPTH, Unreadable, decode, elements, elements_of_broken, form
+from providers.decoding import MAX_DEPTH, Unreadable, decode, elements, elements_of_broken, form, storable
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -116,3 +117,36 @@ def test_a_form_is_read_in_its_order_urlencoded_and_multipart() -> None:
 
 def test_a_form_holds_nothing_unstorable() -> None:
     assert form(b"a%00=%00&b=%ff") == [("a\ufffd", "\ufffd"), ("b", "\ufffd")]
+
+
+PIECES = [
+    b"a",
+    b"=",
+    b"&",
+    b"+",
+    b"%",
+    b"%zz",
+    b"%41",
+    b"%00",
+    b"%01",
+    b"\x01",
+    b"\xc3\xa9",
+    b"%C3%A9",
+    b"%e2%82",
+    b"\xff",
+    b"%ED%A0%80",
+    b"\r\n",
+    b"=\n",
+    b"%0A",
+    b" ",
+    b"%26",
+    b"%3D",
+    b"%25",
+    b"%5B",
+]
+
+
+@given(body=st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
+def test_a_form_is_read_as_the_standard_library_reads_it(body: bytes) -> None:
+    fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+    assert form(body) == [(storable(name), storable(value)) for name, value in fields]

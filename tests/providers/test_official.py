@@ -13,10 +13,13 @@ import pytest
 import resend
 import standardwebhooks
 import svix
+from cm_email_webhook_verification.signer import generate_signature
+from cm_email_webhook_verification.validator import WebhookValidator
 from cryptography.hazmat.primitives import serialization
 from hubspot.utils.signature import Signature
 from sendgrid.helpers.eventwebhook import EventWebhook
 
+import providers
 from providers.adapter import Adapter, NotVerified, WebhookRequest
 from providers.signing import ecdsa_public_key
 from tests.providers import payloads
@@ -135,6 +138,24 @@ async def test_ours_accepts_what_svix_signs(name: str) -> None:
         }
         request = WebhookRequest(source=name, headers=headers, body='{"é": 1}'.encode(), received_at=now)
         assert await adapter.verify(request) is request
+
+
+async def test_ours_and_cm_coms_agree() -> None:
+    kind = providers.load("standard_webhooks")
+    scheme = {"headers": ["svix"], "key": "text", "digest": "sha512", "timestamp": "milliseconds", "entry": ""}
+    adapter = kind("cm", ["cm-secret-0001"], {"signature": scheme})
+    theirs = WebhookValidator("cm-secret-0001")
+    for request in signed(adapter):
+        assert theirs.verify(request.body.decode(), dict(request.headers))
+    now = datetime.now(UTC)
+    timestamp = str(int(now.timestamp() * 1000))
+    headers = {
+        "svix-id": "msg_1",
+        "svix-timestamp": timestamp,
+        "svix-signature": generate_signature("cm-secret-0001", f'msg_1.{timestamp}.{{"a": 1}}'),
+    }
+    request = WebhookRequest(source="cm", headers=headers, body=b'{"a": 1}', received_at=now)
+    assert await adapter.verify(request) is request
 
 
 async def test_ours_accepts_what_hubspot_signs() -> None:

@@ -92,6 +92,32 @@ async def test_providers_may_look_whether_somebody_is_there(client: Client) -> N
     assert (head.status_code, head.content) == (200, b"")
 
 
+async def test_an_event_in_the_address_of_a_get_is_recorded_and_a_mere_look_is_none(
+    served: Served, database_url: str, connection: "asyncpg.Connection"
+) -> None:
+    sources = {"elastic_email": {"keys": ["a-long-secret"]}, "postmark": {"keys": ["user:password"]}}
+    event = "key=a-long-secret&status=Unsubscribed&to=ada%40example.test&date=11%2F14%2F2023+10%3A13%3A20+PM"
+    async with served(sources, database_url=database_url) as client:
+        looks = [await client.get(f"/webhooks/elastic_email{query}") for query in ("", "?", "?key=wrong")]
+        stranger = await client.get(f"/webhooks/elastic_email?{event.replace('a-long', 'another')}")
+        taken, again = [await client.get(f"/webhooks/elastic_email?{event}") for _ in range(2)]
+        head = await client.http.head(f"/webhooks/elastic_email?{event}")
+        another_provider = await client.get(f"/webhooks/postmark?{event}")
+    assert [look.status_code for look in looks] == [200, 200, 200]
+    assert stranger.status_code == 401
+    assert (taken.json()["recorded"], again.json()["duplicates"]) == (1, 1)
+    assert (head.status_code, another_provider.json()) == (200, {"source": "postmark", "provider": "postmark"})
+    payload = await connection.fetchval(
+        "select payload::text || coalesce(encode(original, 'escape'), '') from webhook_events"
+    )
+    assert "a-long-secret" not in payload
+
+
+async def test_a_refusal_asks_for_credentials_as_http_has_it(client: Client) -> None:
+    refused = await client.http.post("/webhooks/sendgrid", content=b"[]")
+    assert refused.headers["WWW-Authenticate"] == 'Basic realm="webhooks"'
+
+
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(
     served: Served, sendgrid: Adapter, database_url: str
 ) -> None:

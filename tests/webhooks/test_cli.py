@@ -159,7 +159,7 @@ async def test_a_key_that_only_verifies_cannot_sign_and_send_says_so(monkeypatch
     assert "cannot sign" in str(refused.exception)
 
 
-@pytest.mark.parametrize("command", ["serve", "send", "migrate", "doctor", "events", "replay", "prune"])
+@pytest.mark.parametrize("command", ["serve", "send", "migrate", "doctor", "events", "replay", "prune", "data-api"])
 async def test_every_commands_help_shows_an_example(command: str) -> None:
     helped = await run(command, "--help")
     assert helped.exit_code == 0

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 import providers
-from webhooks.settings import Settings, SettingsError, load_settings
+from webhooks.faults import SettingsError
+from webhooks.settings import Settings, load_settings
 
 KEY = providers.load("sendgrid").new_key()
 GOOD = {"sendgrid": {"keys": [KEY]}}
+DATA_API = {
+    "CLUSTER_ARN": "arn:aws:rds:eu-west-1:123456789012:cluster:app",
+    "SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!cluster-app-AbCdEf",
+    "DATABASE": "app",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +57,19 @@ def test_a_key_may_lie_in_the_environment_or_in_a_file(
     (tmp_path / "key").write_text(f"{KEY}\n")
     set_(SOURCES={"sendgrid": {"keys": ["env:THE_KEY", f"file:{tmp_path / 'key'}"]}})
     assert list(load_settings().sources["sendgrid"].adapter.keys) == [KEY.strip()] * 2
+
+
+def test_the_data_api_is_a_database_too_and_says_how_many_calls_go_out_at_once(set_: Any) -> None:
+    set_(**DATA_API)
+    settings = load_settings()
+    assert (settings.is_trial, settings.is_embedded, settings.statements) == (False, False, 16)
+    set_(CONCURRENCY="3")
+    assert load_settings().statements == 3
+
+
+def test_each_part_of_the_data_api_that_is_missing_is_named(set_: Any) -> None:
+    set_(DATABASE="app")
+    assert [fault.split()[0] for fault in faults()] == ["WEBHOOKS_CLUSTER_ARN", "WEBHOOKS_SECRET_ARN"]
 
 
 def test_topics_are_the_users_word(set_: Any) -> None:
@@ -103,6 +122,25 @@ def test_another_file_may_be_named(set_: Any, tmp_path: Path) -> None:
         ({"ADMIN_TOKEN": "x"}, ["WEBHOOKS_ADMIN_TOKEN", "short"]),
         ({"LOG_LEVEL": "loud"}, ["WEBHOOKS_LOG_LEVEL", "'info'"]),
         ({"CONFIG": "/nowhere/webhooks.toml"}, ["/nowhere/webhooks.toml"]),
+        (DATA_API | {"CLUSTER_ARN": "app"}, ["WEBHOOKS_CLUSTER_ARN", "arn:aws:rds:REGION:ACCOUNT:cluster:NAME"]),
+        (DATA_API | {"CLUSTER_ARN": "arn:aws:rds:eu-west-1:1:db:app"}, ["WEBHOOKS_CLUSTER_ARN", ":cluster:"]),
+        (
+            DATA_API | {"CLUSTER_ARN": "arn:aws:rds::1:cluster:app"},
+            ["WEBHOOKS_CLUSTER_ARN", "REGION"],
+        ),
+        (
+            DATA_API | {"CLUSTER_ARN": "arn:aws:rds:eu-west-1:1:cluster:MyApp"},
+            ["WEBHOOKS_CLUSTER_ARN", "lower case", "write arn:aws:rds:eu-west-1:1:cluster:myapp"],
+        ),
+        (DATA_API | {"SECRET_ARN": "app-password"}, ["WEBHOOKS_SECRET_ARN", "arn:aws:secretsmanager:"]),
+        (
+            DATA_API | {"SECRET_ARN": "arn:aws:secretsmanager:us-east-1:1:secret:app"},
+            ["WEBHOOKS_SECRET_ARN", "another region", "eu-west-1"],
+        ),
+        (DATA_API | {"DATABASE": "x" * 64}, ["WEBHOOKS_DATABASE", "longer"]),
+        (DATA_API | {"DATABASE": ""}, ["WEBHOOKS_DATABASE is missing"]),
+        (DATA_API | {"DATABASE_URL": "postgresql://x"}, ["two databases", "WEBHOOKS_DATABASE_URL"]),
+        ({"CONCURRENCY": "0"}, ["WEBHOOKS_CONCURRENCY", "greater"]),
     ],
 )
 def test_a_fault_is_named_with_what_to_write_instead(set_: Any, values: dict[str, Any], words: list[str]) -> None:
@@ -154,7 +192,7 @@ def test_no_secret_is_in_any_message(set_: Any, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_unverified_source_needs_no_key_but_the_word(set_: Any) -> None:
     set_(SOURCES={"sendgrid": {"verify": False}})
-    assert not load_settings().sources["sendgrid"].verify
+    assert not load_settings().sources["sendgrid"].is_verified
 
 
 def test_the_settings_of_one_object_cannot_change() -> None:

@@ -1,0 +1,181 @@
+"""The CloudFormation template that `make package` has written: nobody may more than needed, and nothing is lost in silence."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+FUNCTIONS = {"Http", "Worker", "Upkeep"}
+# What each function asks of AWS, and of which resource of ours.
+ALLOWED: dict[str, dict[str, str | set[str]]] = {
+    "Http": {
+        "logs:CreateLogStream": "HttpLogGroup",
+        "logs:PutLogEvents": "HttpLogGroup",
+        "rds-data:ExecuteStatement": "Cluster",
+        "secretsmanager:GetSecretValue": {"Cluster", "secret:email-webhooks/dev/*"},
+        "ssm:GetParameters": "parameter/email-webhooks/dev/*",
+        "sqs:SendMessage": "Queue",
+    },
+    "Worker": {
+        "logs:CreateLogStream": "WorkerLogGroup",
+        "logs:PutLogEvents": "WorkerLogGroup",
+        "rds-data:ExecuteStatement": "Cluster",
+        "secretsmanager:GetSecretValue": {"Cluster", "secret:email-webhooks/dev/*"},
+        "ssm:GetParameters": "parameter/email-webhooks/dev/*",
+        "sqs:ReceiveMessage": "Queue",
+        "sqs:DeleteMessage": "Queue",
+        "sqs:GetQueueAttributes": "Queue",
+    },
+    "Upkeep": {
+        "logs:CreateLogStream": "UpkeepLogGroup",
+        "logs:PutLogEvents": "UpkeepLogGroup",
+        "rds-data:ExecuteStatement": "Cluster",
+        "secretsmanager:GetSecretValue": "Cluster",
+    },
+}
+
+pytestmark = pytest.mark.package
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    path = ROOT / ".serverless" / "cloudformation-template-update-stack.json"
+    made: dict[str, Any] = json.loads(path.read_text())
+    return made
+
+
+@pytest.fixture(scope="module")
+def resources(template: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = template["Resources"]
+    return found
+
+
+def statements(role: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for policy in role["Properties"]["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def name_of(resource: Any) -> str:
+    """The logical id that an ARN is got of, or the end of one that is written."""
+    if "Fn::GetAtt" in resource:
+        name: str = resource["Fn::GetAtt"][0]
+        return name
+    text: str = resource["Fn::Sub"]
+    return re.split(r"\$\{AWS::AccountId\}:", text)[1]
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_a_function_may_what_it_does_and_no_more(resources: dict[str, Any], function: str) -> None:
+    allowed: dict[str, set[str]] = {}
+    for statement in statements(resources[f"{function}Role"]):
+        assert statement["Effect"] == "Allow"
+        for action in listed(statement["Action"]):
+            allowed.setdefault(action, set()).update(map(name_of, listed(statement["Resource"])))
+    expected = {action: each if isinstance(each, set) else {each} for action, each in ALLOWED[function].items()}
+    assert allowed == expected
+    assert resources[f"{function}LambdaFunction"]["Properties"]["Role"] == {"Fn::GetAtt": [f"{function}Role", "Arn"]}
+
+
+def test_no_role_may_anything_at_all(resources: dict[str, Any]) -> None:
+    for name, resource in resources.items():
+        if resource["Type"] in {"AWS::IAM::Role", "AWS::IAM::Policy"}:
+            assert name in {f"{function}Role" for function in FUNCTIONS}
+            for statement in statements(resource):
+                assert "*" not in listed(statement["Action"])
+                assert "*" not in [each for each in listed(statement["Resource"]) if isinstance(each, str)]
+
+
+def test_only_topics_of_this_account_may_write_to_the_queue(resources: dict[str, Any]) -> None:
+    [statement] = resources["QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "sns.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_the_function_answers_before_its_front_door_gives_up(resources: dict[str, Any]) -> None:
+    integration = resources["HttpApiIntegrationHttp"]["Properties"]
+    assert resources["HttpLambdaFunction"]["Properties"]["Timeout"] < integration.get("TimeoutInMillis", 30_000) / 1000
+    assert integration["PayloadFormatVersion"] == "2.0"
+
+
+def test_a_message_is_hidden_as_long_as_the_worker_may_take(resources: dict[str, Any]) -> None:
+    source = resources["WorkerEventSourceMappingSQSQueue"]["Properties"]
+    worker = resources["WorkerLambdaFunction"]["Properties"]
+    window = source["MaximumBatchingWindowInSeconds"]
+    assert resources["Queue"]["Properties"]["VisibilityTimeout"] >= 6 * worker["Timeout"] + window
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BatchSize"] <= 10 or window >= 1
+    assert 2 <= source["ScalingConfig"]["MaximumConcurrency"] <= 1000
+    assert "ReservedConcurrentExecutions" not in worker
+
+
+def test_what_cannot_be_recorded_is_kept_for_fourteen_days_more(resources: dict[str, Any]) -> None:
+    redrive = resources["Queue"]["Properties"]["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+    assert 3 <= redrive["maxReceiveCount"] <= 1000
+    assert resources["Queue"]["Properties"]["MessageRetentionPeriod"] == 14 * 86_400
+    assert resources["DeadLetters"]["Properties"]["MessageRetentionPeriod"] == 14 * 86_400
+
+
+def test_the_cluster_pauses_and_scales_within_its_bounds_and_is_no_ones_but_ours(resources: dict[str, Any]) -> None:
+    cluster = resources["Cluster"]["Properties"]
+    scaling = cluster["ServerlessV2ScalingConfiguration"]
+    assert 0 <= scaling["MinCapacity"] <= scaling["MaxCapacity"] <= 256
+    assert (scaling["MinCapacity"] * 2) % 1 == (scaling["MaxCapacity"] * 2) % 1 == 0
+    if scaling["MinCapacity"] == 0:
+        assert 300 <= scaling["SecondsUntilAutoPause"] <= 86_400
+    assert cluster["EnableHttpEndpoint"] is True
+    assert cluster["ManageMasterUserPassword"] is True
+    assert "MasterUserPassword" not in cluster
+    assert cluster["StorageEncrypted"] is True
+    assert resources["Cluster"]["DeletionPolicy"] == "Snapshot"
+    assert "SecurityGroupIngress" not in resources["SecurityGroup"]["Properties"]
+    assert resources["Writer"]["Properties"]["PubliclyAccessible"] is False
+
+
+def test_the_front_door_and_the_functions_are_throttled(resources: dict[str, Any]) -> None:
+    settings = resources["HttpApiStage"]["Properties"]["DefaultRouteSettings"]
+    assert settings["ThrottlingRateLimit"] > 0
+    assert settings["ThrottlingBurstLimit"] >= settings["ThrottlingRateLimit"]
+    assert settings["DetailedMetricsEnabled"] is True
+    assert resources["HttpLambdaFunction"]["Properties"]["ReservedConcurrentExecutions"] > 0
+
+
+def test_every_trouble_raises_an_alarm_that_somebody_hears(resources: dict[str, Any]) -> None:
+    alarms = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    assert {(each["Namespace"], each["MetricName"]) for each in alarms} == {
+        ("AWS/ApiGateway", "5xx"),
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Throttles"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+    }
+    assert all(each["AlarmActions"] == [{"Ref": "Alerts"}] and each["AlarmDescription"] for each in alarms)
+
+
+def test_logs_end_some_day(resources: dict[str, Any]) -> None:
+    groups = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::Logs::LogGroup"]
+    assert len(groups) == len(FUNCTIONS) + 1
+    assert all(each["RetentionInDays"] for each in groups)
+
+
+def test_functions_run_what_was_packaged_for_them(resources: dict[str, Any]) -> None:
+    for function in FUNCTIONS:
+        properties = resources[f"{function}LambdaFunction"]["Properties"]
+        assert (properties["Runtime"], properties["Architectures"]) == ("python3.13", ["arm64"])
+        assert properties["Handler"] == "webhooks.aws_lambda.handler"
+
+
+def test_the_template_holds_no_secret_but_says_where_they_lie(template: dict[str, Any]) -> None:
+    variables = template["Resources"]["HttpLambdaFunction"]["Properties"]["Environment"]["Variables"]
+    assert json.loads(variables["WEBHOOKS_SOURCES"]) == {"sendgrid": {"keys": ["ssm:/email-webhooks/dev/sendgrid"]}}
+    assert variables["WEBHOOKS_SECRET_ARN"] == {"Fn::GetAtt": ["Cluster", "MasterUserSecret.SecretArn"]}
+    for name in ("UrlOfSendgrid", "ClusterArn", "SecretArn", "QueueArn"):
+        assert name in template["Outputs"]

@@ -1,0 +1,145 @@
+"""Entry point on Lambda: HTTP through any front door, the queue, what AWS hands over of SES, and the daily upkeep."""
+
+import gc
+
+# The start makes a million objects that stay: looking through them for garbage takes a tenth of it.
+gc.disable()
+
+import asyncio  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+from collections.abc import Awaitable, Iterable  # noqa: E402
+from typing import Any, TypeVar  # noqa: E402
+
+# aiohttp, as it is imported, reads all of the system's certificates into a context that nothing here uses (botocore and
+# `fetch` bring their own): a tenth of the start.
+trusted = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+os.environ |= dict.fromkeys(trusted, os.devnull)
+import aiobotocore.session  # noqa: E402, F401
+
+for name, value in trusted.items():
+    del os.environ[name]
+    os.environ |= {name: value} if value else {}
+
+from mangum import Mangum  # noqa: E402
+from starlette.types import Receive, Scope, Send  # noqa: E402
+
+from db.database import DatabaseUnavailable  # noqa: E402
+from webhooks.app import Service, answer_to, create_app, lifespan  # noqa: E402
+from webhooks.settings import load_settings  # noqa: E402
+from webhooks.telemetry import for_cloudwatch, log, observers  # noqa: E402
+from webhooks.worker import Message, record_messages  # noqa: E402
+
+Event = dict[str, Any]
+T = TypeVar("T")
+
+# Before Lambda kills us the provider must have its answer.
+MARGIN_SECONDS = 1.0
+
+
+class OutOfTime(DatabaseUnavailable):
+    """Lambda would end this invocation before the database answers: the provider must send again."""
+
+
+class Deadline:
+    """Answers with 503 while there is time, whatever is still under way; what is committed all the same does no harm."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Lets the loop find out which connections died while we were frozen.
+        await asyncio.sleep(0)
+        has_begun = False
+
+        async def sending(message: Any) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(seconds_left(scope["aws.context"])):
+                await app(scope, receive, sending)
+        except TimeoutError:
+            if has_begun:
+                raise
+            log.warning("out of time", path=scope["path"])
+            await answer_to(OutOfTime())(scope, receive, send)
+
+
+def seconds_left(context: Any) -> float:
+    left: float = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+    return max(left, 0.1)
+
+
+loop = asyncio.new_event_loop()
+asyncio.set_event_loop(loop)
+observers.append(for_cloudwatch)
+app = create_app(load_settings(), is_scraped=False)
+service: Service = app.state.service
+# Entered once and never left: Lambda tells nobody when it ends.
+entered = lifespan(app)
+loop.run_until_complete(entered.__aenter__())
+loop.run_until_complete(service.open())
+http = Mangum(Deadline(), lifespan="off")
+gc.enable()
+gc.freeze()
+
+
+def handler(event: Event, context: Any) -> Any:
+    """What Lambda calls. Raises for what did not come by HTTP and must come again."""
+    if "upkeep" in event:
+        return run(upkeep(event["upkeep"]), context)
+    if event.get("source") == "aws.ses":
+        return run(record_all([Message(str(event.get("id")), json.dumps(event))]), context)
+    records = event.get("Records")
+    if not isinstance(records, list) or not records:
+        return http(event, context)
+    if records[0].get("eventSource") == "aws:sqs":
+        messages = [Message(each["messageId"], each["body"]) for each in records]
+        return run(record_queued(messages), context)
+    return run(record_all(messages_in(records)), context)
+
+
+def run(work: Awaitable[T], context: Any) -> T:
+    """In the loop that all clients belong to; cut off in time to say what must come again."""
+
+    async def in_time() -> T:
+        async with asyncio.timeout(seconds_left(context)):
+            return await work
+
+    return loop.run_until_complete(in_time())
+
+
+async def record_queued(messages: Iterable[Message]) -> Event:
+    """Those that must come again, in the words of SQS."""
+    failed = await record_messages(messages, service.sources, service.store)
+    return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+
+
+async def record_all(messages: Iterable[Message]) -> Event:
+    """Of an asynchronous invocation, which Lambda repeats as a whole."""
+    failed = await record_messages(messages, service.sources, service.store)
+    if failed:
+        raise RuntimeError(f"not recorded, to come again: {', '.join(failed)}")
+    return {}
+
+
+def messages_in(records: Iterable[Event]) -> list[Message]:
+    """SNS's envelopes, as SNS itself writes them; SES's own records as they are."""
+    return [
+        Message(each["Sns"]["MessageId"], json.dumps(each["Sns"]))
+        if "Sns" in each
+        else Message("record", json.dumps(each.get("ses", each)))
+        for each in records
+    ]
+
+
+async def upkeep(wanted: Event) -> Event:
+    from datetime import UTC, datetime, timedelta
+
+    from db.upkeep import prune_payloads, prune_tokens, repair_preferences
+
+    database = service.database
+    done = {"opted_out": await repair_preferences(database), "tokens": await prune_tokens(database)}
+    if days := wanted.get("payloads_after"):
+        done["payloads"] = await prune_payloads(database, datetime.now(UTC) - timedelta(days=int(days)))
+    log.info("upkeep", **done)
+    return done

@@ -1,0 +1,135 @@
+"""Deliveries between verification and recording: into an SQS queue, and out of it again."""
+
+import asyncio
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, cast
+
+from providers.adapter import DeadLetter, Token, Unread
+from webhooks.aws import CONCURRENCY, Client
+
+# SQS takes 1 MiB a message, its attributes included.
+MESSAGE_BYTES = 1_000_000
+
+# What tells our messages from others that come into the same queue (SNS's notifications).
+FORMAT = "email-webhooks/1"
+
+
+class QueueUnavailable(Exception):
+    """The queue did not take a delivery, or not all of it: the provider must send again."""
+
+
+class Queue:
+    """`url` says where; region, credentials and endpoint are the AWS SDK's own settings."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._sqs = Client("sqs")
+
+    async def put(self, unread: Unread) -> Unread:
+        """Returns when the queue has all of a delivery, but for what it cannot carry, which is returned.
+
+        Raises QueueUnavailable; part of it may lie in the queue then. What is put twice is recorded once.
+        """
+        texts, too_large = messages(unread)
+        slots = asyncio.Semaphore(CONCURRENCY)
+
+        async def send(text: str) -> None:
+            async with slots:
+                client = await self._sqs.open()
+                await client.send_message(QueueUrl=self.url, MessageBody=text)
+
+        sent = await asyncio.gather(*map(send, texts), return_exceptions=True)
+        for failure in sent:
+            if isinstance(failure, Exception):
+                raise QueueUnavailable(f"{type(failure).__name__}: {failure}") from failure
+            if isinstance(failure, BaseException):
+                raise failure
+        return too_large
+
+    async def open(self) -> None:
+        """Make the SDK's client now, and not at the first delivery."""
+        await self._sqs.open()
+
+    async def close(self) -> None:
+        await self._sqs.close()
+
+
+def messages(unread: Unread) -> tuple[list[str], Unread]:
+    """A delivery as texts of at most MESSAGE_BYTES, cut between its items only; and what is too large for any text."""
+    head = {
+        "format": FORMAT,
+        "source": unread.source,
+        "received_at": unread.received_at.isoformat(),
+        "is_whole": unread.is_whole,
+        "delivery_id": unread.delivery_id,
+        "token": [unread.token.token, unread.token.body] if unread.token else None,
+    }
+    room = MESSAGE_BYTES - len(json.dumps(head)) - len(', "items": []')
+    texts, too_large = [], []
+    for items in packed(map(to_json, unread.items), room):
+        if len(items) == 1 and len(items[0]) > room:
+            too_large.append(from_json(json.loads(items[0])))
+        else:
+            texts.append(json.dumps(head)[:-1] + f', "items": [{", ".join(items)}]}}')
+    letter = unread.dead_letter
+    if letter:
+        text = json.dumps({**head, "unreadable": to_value(letter.body), "error": letter.error})
+        if len(text) <= MESSAGE_BYTES:
+            texts.append(text)
+            letter = None
+    return texts, replace(unread, items=too_large, dead_letter=letter)
+
+
+def packed(items: Iterable[str], room: int) -> Iterator[Sequence[str]]:
+    """As many side by side as fit; one that is too large stands alone."""
+    several: list[str] = []
+    size = 0
+    for item in items:
+        if several and size + len(item) + 2 > room:
+            yield several
+            several, size = [], 0
+        several.append(item)
+        size += len(item) + 2
+    if several:
+        yield several
+
+
+def unread_of(text: str) -> Unread | None:
+    """What one of our messages carries; None for somebody else's. Raises ValueError for one that is broken."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(message, dict) or message.get("format") != FORMAT:
+        return None
+    try:
+        source, received_at = message["source"], datetime.fromisoformat(message["received_at"])
+        letter = None
+        if "unreadable" in message:
+            letter = DeadLetter(source, received_at, from_json(message["unreadable"]), message["error"])
+        token = Token(*message["token"]) if message["token"] else None
+        items = [from_json(item) for item in message.get("items", ())]
+        return Unread(source, received_at, items, message["is_whole"], letter, message["delivery_id"], token)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a message of ours with a field missing or wrong: {error!r}") from error
+
+
+def to_json(item: bytes) -> str:
+    """In ASCII: SQS refuses some of the characters that JSON may hold."""
+    return json.dumps(to_value(item))
+
+
+def to_value(item: bytes) -> str | dict[str, str]:
+    """The item's text, to be read in the queue's console; what is no text in base64."""
+    try:
+        return item.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(item).decode()}
+
+
+def from_json(value: Any) -> bytes:
+    return b64decode(value["base64"]) if isinstance(value, dict) else cast("str", value).encode()

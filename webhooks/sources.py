@@ -1,0 +1,173 @@
+"""The sources that the settings name: their adapters, and their keys from wherever they lie."""
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import providers
+from providers.adapter import Adapter
+from webhooks.consent import Scope, TopicPolicy
+from webhooks.faults import SettingsError
+from webhooks.secrets import SCHEMES, Secrets, SecretUnavailable, fetch_secrets, is_secret, read_secrets
+from webhooks.source import Source
+
+# Where a key may change while the service runs.
+CHANGING = (*SCHEMES, "file:")
+
+
+class SourceSettings(BaseModel):
+    """One entry of WEBHOOKS_SOURCES. What is no field here is an option of the provider's adapter."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    provider: str
+    keys: list[str] = Field(default_factory=list)
+    verify: bool = True
+    topics: dict[str, Scope] = Field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.model_extra or {}
+
+
+def read_sources(value: Any) -> dict[str, Source]:
+    """Every source with its adapter. Raises a fault with one line for each thing that is wrong."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise SettingsError(
+                [f'WEBHOOKS_SOURCES is not JSON ({error}): write {{"sendgrid": {{"keys": ["MFkw…"]}}}}']
+            ) from error
+    if not isinstance(value, Mapping):
+        raise SettingsError(['WEBHOOKS_SOURCES is not an object: write {"sendgrid": {"keys": ["MFkw…"]}}'])
+    sources: dict[str, Source] = {}
+    faults: list[str] = []
+    secrets = read_secrets(references_in(value))
+    for name, entry in value.items():
+        try:
+            sources[name] = read_source(name, entry, secrets)
+        except SettingsError as error:
+            faults += [f"WEBHOOKS_SOURCES: {name}: {each}" for each in error.faults]
+    if faults:
+        raise SettingsError(faults)
+    return sources
+
+
+def references_in(sources: Mapping[str, Any]) -> Iterator[str]:
+    """Whatever is given as a key; what is wrong with it comes later."""
+    for entry in sources.values():
+        keys = entry.get("keys") if isinstance(entry, Mapping) else None
+        yield from (key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
+
+
+def read_source(name: str, entry: Any, secrets: Secrets) -> Source:
+    if isinstance(entry, Source):
+        return entry
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
+        raise SettingsError(["the name becomes a path: use letters, digits, '-', '_' and '.' only"])
+    if not isinstance(entry, Mapping):
+        raise SettingsError(['is not an object: write {"keys": ["…"]}'])
+    try:
+        settings = SourceSettings.model_validate({"provider": name, **entry})
+    except ValidationError as error:
+        raise SettingsError(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()) from error
+    if settings.provider not in providers.names():
+        close = difflib.get_close_matches(settings.provider, providers.names(), n=1)
+        raise SettingsError(
+            [
+                f"there is no provider {settings.provider!r}"
+                + (f": do you mean {close[0]!r}?" if close else f"; these are: {', '.join(providers.names())}")
+                + ("" if "provider" in entry else ' (a source of another name needs "provider": "…")')
+            ]
+        )
+    return new_source(name, settings, secrets)
+
+
+def new_source(name: str, settings: SourceSettings, secrets: Secrets | None = None) -> Source:
+    """Raises SettingsError with all that is wrong."""
+    try:
+        kind = providers.load(settings.provider)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SettingsError([f"the adapter of {settings.provider} cannot be loaded: {error}"]) from error
+    if not settings.keys and settings.verify:
+        raise SettingsError([f'has no keys, so nobody could be told from the provider: "keys" takes {kind.key}'])
+    adapter = new_adapter(kind, name, settings, secrets or {})
+
+    async def read_again() -> Adapter:
+        return new_adapter(kind, name, settings, await fetch_secrets(settings.keys))
+
+    may_change = any(key.startswith(CHANGING) for key in settings.keys)
+    policy = TopicPolicy(settings.topics, adapter.leaving_a_topic_leaves_all)
+    return Source(adapter, policy, settings.verify, read_again if may_change else None)
+
+
+def new_adapter(kind: type[Adapter], name: str, settings: SourceSettings, secrets: Secrets) -> Adapter:
+    """Raises SettingsError."""
+    keys, faults = resolve_keys(settings.keys, secrets)
+    # Each by itself first, so that all that are wrong are named.
+    for number, key in enumerate(keys):
+        faults += key_faults(kind, name, [key], settings.options, f"keys[{number}]")
+    faults = faults or key_faults(kind, name, keys, settings.options, "keys")
+    if faults:
+        raise SettingsError(dict.fromkeys(faults))
+    return kind(name, keys, settings.options)
+
+
+def key_faults(
+    kind: type[Adapter], name: str, keys: Sequence[str], options: Mapping[str, Any], which: str
+) -> list[str]:
+    try:
+        kind(name, keys, options)
+    except ValidationError as error:
+        return [
+            f"{'.'.join(map(str, each['loc']))}: {option_fault(each['type'], each['msg'])}" for each in error.errors()
+        ]
+    except ValueError as error:
+        return [f"{which} cannot be a key ({error}): it takes {kind.key}"]
+    return []
+
+
+def option_fault(kind: str, message: str) -> str:
+    return "is no option of this provider" if kind == "extra_forbidden" else message
+
+
+def resolve_keys(references: Iterable[str], secrets: Secrets) -> tuple[list[str], list[str]]:
+    """The keys that are meant, literal or named by reference, and what is wrong with the others."""
+    keys, faults = [], []
+    for number, reference in enumerate(references):
+        try:
+            keys.append(resolve_key(reference, secrets))
+        except (KeyUnavailable, SecretUnavailable) as error:
+            faults.append(f"keys[{number}]: {error}")
+    return keys, faults
+
+
+class KeyUnavailable(Exception):
+    """What a key's reference names is not there."""
+
+
+def resolve_key(reference: str, secrets: Secrets) -> str:
+    scheme, _, name = reference.partition(":")
+    key: str | SecretUnavailable = reference
+    if is_secret(reference):
+        key = secrets[reference]
+    elif scheme == "env":
+        if name not in os.environ:
+            raise KeyUnavailable(f"the environment has no {name}")
+        key = os.environ[name]
+    elif scheme == "file":
+        try:
+            key = Path(name).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyUnavailable(f"the file {name} cannot be read: {error}") from error
+    if isinstance(key, SecretUnavailable):
+        raise key
+    if not key.strip():
+        raise KeyUnavailable("is empty")
+    return key.strip()
