@@ -21,6 +21,8 @@ from rich.progress import track
 
 import providers
 from bench import database
+from bench.data_api import Summary as TripsSummary
+from bench.data_api import Trips, local_data_api, show_trips
 from bench.figures import COPY, NAIVE, ONE_BY_ONE, SERVICE, STATEMENT, STATEMENT_ONCE, Figures, ratios, show
 from bench.load import fire, prepared
 from bench.naive import CONNECTIONS
@@ -76,6 +78,7 @@ class Servers:
     database: str
     service: str
     naive: str
+    data_api: str
 
 
 class Bench:
@@ -86,7 +89,10 @@ class Bench:
         self.pool = pool
         self.ours = ours
         self.figures = Figures()
-        self.rows, self.naive, self.copied = (Rows(adapter, people) for people in ("person", "other", "copied"))
+        self.rows, self.naive, self.copied, self.seeds = (
+            Rows(adapter, people) for people in ("person", "other", "copied", "seed")
+        )
+        self.trips = Trips(Rows(adapter, "far"), self.seeds)
 
     async def round(self, scale: float) -> None:
         for size, (connections, whole) in LOADS.items():
@@ -104,6 +110,9 @@ class Bench:
             seconds = await database.copy(self.pool, self.copied, number, size, IN_FLIGHT)
             self.figures.add(COPY.format(size), number * size, seconds)
 
+    async def over_the_data_api(self, scale: float) -> None:
+        await self.trips.round(self.servers.data_api, scale)
+
     async def over_http(self, way: str, url: str, rows: Rows, load: tuple[int, int, int]) -> None:
         number, size, connections = load
         measured = await fire(url, [prepared(url, request) for request in rows.requests(number, size)], connections)
@@ -114,14 +123,18 @@ class Bench:
 
     async def check(self) -> None:
         """Every event is there, and everybody who left is out."""
-        ours, naive = self.rows, self.naive
+        ours, naive, far, seeds = self.rows, self.naive, self.trips.rows, self.seeds
         for what, sql, expected in (
-            ("events", "select count(*) from webhook_events", ours.handed_out + naive.handed_out),
+            (
+                "events",
+                "select count(*) from webhook_events",
+                ours.handed_out + naive.handed_out + self.trips.written,
+            ),
             ("events by COPY", "select count(*) from copied", self.copied.handed_out),
             (
                 "people opted out",
                 "select count(*) from email_preferences where not marketing_opt_in",
-                ours.opted_out + naive.opted_out,
+                sum(each.opted_out for each in (ours, naive, far, seeds)),
             ),
         ):
             expect(what, await self.pool.fetchval(sql), expected)
@@ -132,19 +145,20 @@ def expect(what: str, found: int, expected: int) -> None:
         sys.exit(f"{what}: {expected} expected, {found} are there")
 
 
-async def run(servers: Servers, adapter: Adapter, rounds: int, scale: float) -> Figures:
+async def run(servers: Servers, adapter: Adapter, rounds: int, scale: float) -> tuple[Figures, TripsSummary]:
     ours = Postgres.at(servers.database, connections=IN_FLIGHT)
     async with asyncpg.create_pool(servers.database, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool:
         bench = Bench(servers, adapter, pool, ours)
         async with pool.acquire() as connection:
-            await database.add_people(connection, bench.rows, bench.naive)
+            await database.add_people(connection, bench.rows, bench.naive, bench.trips.rows, bench.seeds)
         await bench.round(QUICK)  # to open connections and prepare statements
         bench.figures = Figures()
         for _ in track(range(rounds), "measuring", console=console, transient=True):
             await bench.round(scale)
+            await bench.over_the_data_api(scale)
         await bench.check()
     await ours.close()
-    return bench.figures
+    return bench.figures, bench.trips.summary()
 
 
 def main(
@@ -170,15 +184,17 @@ def main(
             with (
                 process("webhooks", "serve", port=free_port(), **settings) as service,
                 process(*same, port=free_port(), **settings) as naive,
+                local_data_api(url) as data_api,
             ):
-                servers = Servers(url, service, naive)
-                figures = uvloop.run(run(servers, adapter, 1 if quick else rounds, QUICK if quick else 1.0))
+                servers = Servers(url, service, naive, data_api)
+                figures, trips = uvloop.run(run(servers, adapter, 1 if quick else rounds, QUICK if quick else 1.0))
         finally:
             embedded.discard()
     summary, parsing = figures.summary(), parse_times(50 if quick else 1_000)
     show(console, summary, parsing)
+    show_trips(console, trips)
     if json_file:
-        told = {"writing": summary, "ratios": ratios(summary), "parsing_us": parsing}
+        told = {"writing": summary, "ratios": ratios(summary), "parsing_us": parsing, "round_trips": trips}
         json_file.write_text(json.dumps(told, indent=2))
 
 

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 
-from providers.adapter import Adapter, Batch, Verified, WebhookRequest
+from db.store import Store
+from providers.adapter import Adapter, Answer, Batch, Verified, WebhookRequest
 from webhooks.consent import TopicPolicy, decide
+from webhooks.ingest import Delivery, ingest
+from webhooks.source import Source
 
 PEOPLE = 20_000
 EVENTS = ["unsubscribe", *["delivered", "processed", "open"] * 3]
@@ -42,6 +45,10 @@ class Rows:
         """`number` deliveries of `size` events, signed now."""
         now = datetime.now(UTC)
         return [request for _ in range(number) for request in self.adapter.sign(list(islice(self._samples, size)), now)]
+
+    async def ingest(self, request: WebhookRequest, store: Store) -> Delivery | Answer:
+        """One delivery, as the service takes it."""
+        return await ingest(request, Source(self.adapter), store)
 
     def batches(self, number: int, size: int) -> list[Batch]:
         return [decide(self.adapter.parse(Verified(request)), TopicPolicy()) for request in self.requests(number, size)]

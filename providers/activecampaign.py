@@ -117,9 +117,11 @@ def told_apart(fields: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]
     for name, value in fields:
         if name in with_parts:
             yield f"{name}[]", value
-        else:
+        elif "[]" in name:
             yield name.replace("[]", f"[{times[name]}]", 1), value
             times[name] += 1
+        else:
+            yield name, value
 
 
 def lists(value: Mapping[str, Any]) -> list[str | None]:

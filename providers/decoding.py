@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from email import message_from_bytes, policy
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,6 +33,7 @@ WHITESPACE = b" \t\r\n"
 # What stands between a form's names and values while they are decoded; and what a form seldom has: these, whatever is
 # not to be stored, or an escape that is none.
 IS, NEXT = b"\x01", b"\x02"
+NO_ESCAPE = re.compile(rb"%(?![0-9a-f]{2})", re.IGNORECASE)
 UNUSUAL = re.compile(rb"[\x00-\x02\xed]|%0[012]|%ED|%(?![0-9a-f]{2})", re.IGNORECASE)
 
 decode_strictly = msgspec.json.Decoder().decode
@@ -217,7 +218,7 @@ def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """A form whose names have brackets, `data[merges][EMAIL]`, as objects in objects. Of equal names the last counts."""
     found: dict[str, Any] = {}
     for name, value in fields:
-        *path, last = path_of(name)
+        *path, last = path_of(name) if "[" in name or "]" in name else (name,)
         inner = found
         for part in path:
             deeper = inner.setdefault(part, {})
@@ -243,6 +244,14 @@ def form(body: bytes) -> list[tuple[str, str]]:
     quoted = body.replace(b"+", b" ").replace(b"&", NEXT).replace(b"=", IS).replace(b"%", b"=")
     pairs = (field.partition(IS.decode()) for field in a2b_qp(quoted).decode("utf-8", "replace").split(NEXT.decode()))
     return [(name, value.replace(IS.decode(), "=")) for name, is_, value in pairs if name or is_]
+
+
+def unquoted(quoted: bytes) -> bytes:
+    """What was percent-encoded, byte for byte; `+` is a blank."""
+    plain = quoted.replace(b"+", b" ")
+    if NO_ESCAPE.search(plain):
+        return unquote_to_bytes(plain)
+    return a2b_qp(plain.replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def multipart(body: bytes) -> list[tuple[str, str]]:

@@ -5,16 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
+import msgspec
 from pydantic import Field
 
 from providers.adapter import Adapter, NotVerified, Proof, Verified, WebhookRequest
-from providers.decoding import Shape, Unreadable, decode, encode, form, shaped, text
+from providers.decoding import Shape, Unreadable, decode, encode, fields_strictly, form, is_json, shaped, text
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import check_fresh, check_hmac, hmac_hex
 
 # Mailgun retries for 8 hours and advises not to be strict.
 PAST, FUTURE = timedelta(hours=24), timedelta(minutes=5)
 PROOF = ("timestamp", "token", "signature")
+SIGNATURES = ("signature", "parent-signature")
+EVENT = "event-data"
 
 TYPES = {
     "accepted": EventType.ACCEPTED,
@@ -149,8 +152,8 @@ class Mailgun(Adapter):
     def read(self, item: Item) -> Iterable[Event]:
         if not isinstance(item.value, dict):
             raise Unreadable(f"not an object but {type(item.value).__name__}")
-        if "event-data" in item.value:
-            return [read_event(item, shaped(Payload, item.value["event-data"]))]
+        if EVENT in item.value:
+            return [read_event(item, shaped(Payload, item.value[EVENT]))]
         if "event" in item.value:
             return [read_event(item, shaped(Payload, from_form(item.value)))]
         if "recipient" in item.value or "sender" in item.value:
@@ -187,17 +190,12 @@ class Mailgun(Adapter):
         return {}
 
 
-def is_json(body: bytes) -> bool:
-    """By its first byte: no form begins so, and no content type is relied on, for none is proven."""
-    return body.lstrip(b" \t\r\n\xef\xbb\xbf\xff\xfe\x00")[:1] in {b"{", b"["}
-
-
 def value_of(body: bytes) -> dict[str, Any]:
     """The body's fields as they lie outermost; of a name that comes several times the last. Raises NotVerified."""
     if not is_json(body):
         return dict(form(body))
     try:
-        value, _ = decode(body)
+        value = outermost(body)
     except Unreadable as error:
         raise NotVerified(f"no signature to be found in the body: {error}") from None
     if not isinstance(value, dict):
@@ -205,9 +203,20 @@ def value_of(body: bytes) -> dict[str, Any]:
     return value
 
 
+def outermost(body: bytes) -> Any:
+    """As `decode`; of today's shape the proofs only, and not the event beside them."""
+    try:
+        fields = fields_strictly(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = {}
+    if EVENT not in fields:
+        return decode(body)[0]
+    return {EVENT: None} | {name: decode(bytes(fields[name]))[0] for name in SIGNATURES if name in fields}
+
+
 def proofs_in(body: Mapping[str, Any]) -> list[Signature]:
     """The account's own and, for a subaccount, its parent's; a form has one, at its top level."""
-    found = [body.get("signature"), body.get("parent-signature")] if "event-data" in body else [body]
+    found = [body.get(name) for name in SIGNATURES] if EVENT in body else [body]
     return [
         Signature(str(each["timestamp"]), str(each["token"]), str(each["signature"]))
         for each in found

@@ -215,8 +215,15 @@ def envelope(body: bytes) -> dict[str, Any] | None:
             return None
 
 
+# What every wrapping has: a message without these need not be read to see that it has none.
+WRAPPED = re.compile(rb'"(?:TopicArn|Records)"|\\u|\x00')
+
+
 def unwrapped(raw: bytes) -> Iterator[bytes]:
     """What was published, out of the envelope, and out of a queue's or a Lambda function's records around that."""
+    if not WRAPPED.search(raw):
+        yield raw
+        return
     match value_of(raw):
         # This comes first: the signature covers nothing that may lie beside `Message`.
         case {"TopicArn": str(), "Type": str(), "Message": str(message)}:

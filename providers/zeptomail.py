@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import quote, unquote
 
 from providers.adapter import Adapter, Answer, NotVerified, Proof, Verified, WebhookRequest
-from providers.decoding import Unreadable, decode, encode, inside, is_json, text
+from providers.decoding import Unreadable, decode, encode, inside, is_json, text, unquoted
 from providers.events import BounceClass, Event, EventType, Item, address, folded, iso, moment
 from providers.signing import check_hmac, check_secret, fields_of, header, hmac_base64
 from providers.unsigned import CredentialOptions
@@ -129,7 +129,7 @@ def notification(body: bytes) -> bytes:
     if is_json(body):
         return body
     _, _, value = body.partition(b"=")
-    return unquote_to_bytes(value.replace(b"+", b" "))
+    return unquoted(value)
 
 
 def listed(value: Any) -> list[Any]:

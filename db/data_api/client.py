@@ -7,7 +7,14 @@ from typing import Any, Self, TypeVar
 
 from aiobotocore.session import AioSession
 
-from db.data_api.patience import Patience, from_the_beginning, safe_to_repeat, surely_undone, to_its_end
+from db.data_api.patience import (
+    Patience,
+    from_the_beginning,
+    safe_to_repeat,
+    surely_undone,
+    to_its_end,
+    whatever_became_of_it,
+)
 from db.data_api.requests import Parameters, Target, batches, fits, one
 from db.data_api.transaction import Transaction, begin
 from db.data_api.values import Rows, decode
@@ -21,8 +28,9 @@ class DataApi:
     under way at a time, over as many connections.
 
     `patience` is how many seconds a failure that may pass is tried again: a number, or what tells it when asked (a
-    function's remaining time); a paused database is waited for `waking` seconds, if that is more. A call's `within` is its caller's deadline: in so many seconds all of it ends.
-    `continue_after_timeout`: what the Data API cuts off after 45 s goes on in the database all the same (migrations).
+    function's remaining time); a paused database is waited for `waking` seconds, if that is more. A call's `within` is
+    its caller's deadline: in so many seconds all of it ends. `continue_after_timeout`: what the Data API cuts off after
+    45 s goes on in the database all the same (migrations).
     The region is the cluster's; credentials and endpoint are the AWS SDK's own settings, or a `session`'s of yours.
     """
 
@@ -67,7 +75,9 @@ class DataApi:
         """
         body = one(sql, parameters, self._target, continues=self._continue_after_timeout)
         if not fits(body):
-            return await self.run(lambda transaction: transaction.execute(sql, parameters), within=within)
+            return await self.run(
+                lambda transaction: transaction.execute(sql, parameters), idempotent=idempotent, within=within
+            )
         return decode(await self._call("ExecuteStatement", body, idempotent, within))
 
     async def select(self, sql: str, parameters: Parameters | None = None, *, within: float | None = None) -> Rows:
@@ -111,17 +121,23 @@ class DataApi:
             await to_its_end(transaction.rollback())
             raise
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]], *, within: float | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        idempotent: bool = False,
+        within: float | None = None,
+    ) -> T:
         """`work` in a transaction, from its beginning again where it fails in a way that may pass.
 
-        Only OutcomeUnknown ends it, for `work` may be done then.
+        OutcomeUnknown is raised, for `work` may be done then; where it is `idempotent`, it is done again instead.
         """
 
         async def attempt() -> T:
             async with self.transaction() as transaction:
                 return await work(transaction)
 
-        return await self._patience.tried(attempt, from_the_beginning, within)
+        return await self._patience.tried(attempt, whatever_became_of_it if idempotent else from_the_beginning, within)
 
     async def _call(self, operation: str, body: bytes, idempotent: bool, within: float | None) -> dict[str, Any]:
         may_pass = safe_to_repeat if idempotent else surely_undone

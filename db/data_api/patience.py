@@ -33,6 +33,11 @@ def from_the_beginning(error: DatabaseUnavailable) -> bool:
     return isinstance(error, TransactionGone) or safe_to_repeat(error)
 
 
+def whatever_became_of_it(error: DatabaseUnavailable) -> bool:
+    """Of a whole transaction that may be there twice."""
+    return isinstance(error, OutcomeUnknown) or from_the_beginning(error)
+
+
 @dataclass(slots=True)
 class Patience:
     """`seconds` of trying again: a number, or what tells one when it is asked. For a paused database `waking`, if more."""
@@ -59,7 +64,7 @@ class Patience:
         met: DatabaseUnavailable | None = None
         resuming_since: float | None = None
         try:
-            async with asyncio.timeout_at(None if within is None else until):
+            async with asyncio.timeout_at(None if within is None else until) as deadline:
                 for pause in pauses():
                     try:
                         result = await attempt()
@@ -76,6 +81,8 @@ class Patience:
                             self.woke_after = now() - resuming_since
                         return result
         except TimeoutError as error:
+            if not deadline.expired():
+                raise  # the attempt's own
             raise DatabaseUnavailable(f"not done within {within:g} s{f': {met}' if met else ''}") from error
         raise AssertionError("pauses() never ends")
 

@@ -24,6 +24,7 @@ ANSWER_SECONDS = 50.0
 UNACKNOWLEDGED_SECONDS = 5.0
 # After such a pause, connections may have been closed behind our back.
 IDLE_SECONDS = 1.0
+# What aiohttp would rather be given as a file.
 LARGE_BYTES = 1024 * 1024
 
 # What botocore wants to see of a request before it lets it pass. The body is ours.
@@ -35,7 +36,7 @@ OPERATIONS = {
     "RollbackTransaction": ("rollback_transaction", {"transactionId": ""}),
 }
 
-decode = msgspec.json.Decoder().decode
+decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass(slots=True)
@@ -97,12 +98,11 @@ class Wire:
                 raise failure(error) from error
             finally:
                 bodies.reset(token)
-                connected.used_at = time.monotonic()
+                connected.used_at = time.time()
         try:
-            answer: dict[str, Any] = decode(exchanged.received or b"{}")
+            return decode(exchanged.received or b"{}")
         except msgspec.DecodeError as error:
-            raise DatabaseUnavailable(f"the Data API's answer is broken off: {error}") from error
-        return answer
+            raise DatabaseUnavailable(f"the Data API's answer is none of its own: {error}") from error
 
     def _here(self) -> Connected:
         """A client lives and dies with its event loop: in another (a test's, a new `asyncio.run`), another is made."""
@@ -142,8 +142,11 @@ class Wire:
         )
 
     async def _wake(self, connected: Connected) -> None:
-        """After a pause (the process may have been frozen) let the loop see first which connections were closed."""
-        if time.monotonic() - connected.used_at > IDLE_SECONDS:
+        """After a pause let the loop see first which connections were closed meanwhile.
+
+        Of the wall clock's time: a frozen process's own may stand still.
+        """
+        if time.time() - connected.used_at > IDLE_SECONDS:
             for _ in range(2):
                 await asyncio.sleep(0)
 

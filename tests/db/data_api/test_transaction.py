@@ -234,6 +234,36 @@ async def test_run_does_nothing_again_that_may_be_done(api: DataApi, local: Misb
     assert local.operations().count("BeginTransaction") == 1
 
 
+async def test_run_does_again_what_may_be_there_twice(
+    api: DataApi, local: Misbehaving, connection: "asyncpg.Connection"
+) -> None:
+    local.faults.next_calls.extend([None, None, Fault.CUT_AFTER])
+    once = "insert into t select :n where not exists (select 1 from t where n = :n)"
+    await api.run(lambda transaction: transaction.execute(once, {"n": 1}), idempotent=True)
+    assert local.operations().count("BeginTransaction") == 2
+    assert await numbers(connection) == [1]
+
+
+async def test_a_timeout_of_the_works_own_is_raised_as_it_is(api: DataApi) -> None:
+    async def too_slow(_: Transaction) -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        await api.run(too_slow)
+    with pytest.raises(TimeoutError, match="its own"):
+        await api.run(too_slow, within=5)
+
+
+async def test_a_deadline_ends_a_run_and_rolls_it_back(api: DataApi, connection: "asyncpg.Connection") -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.execute(INSERT, {"n": 1})
+        await asyncio.sleep(10)
+
+    with pytest.raises(DatabaseUnavailable, match="not done within"):
+        await api.run(work, within=0.2)
+    assert await numbers(connection) == []
+
+
 async def test_savepoints_and_settings_of_a_transaction_work(api: DataApi, connection: "asyncpg.Connection") -> None:
     async with api.transaction() as transaction:
         await transaction.execute("set transaction isolation level serializable")
