@@ -6,12 +6,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from webhooks.faults import SettingsError
 from webhooks.source import Source
@@ -32,12 +31,10 @@ DATA_API_CONCURRENCY = 16
 DATA_API = {"cluster_arn": A_CLUSTER, "secret_arn": A_SECRET, "database": "the database's name"}
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    toml: ClassVar[Mapping[str, Any]] = {}
-
-    sources: Annotated[dict[str, Source], NoDecode] = Field(default_factory=dict)
+    sources: dict[str, Source] = Field(default_factory=dict)
     database_url: str | None = None
     data_dir: Path = Path(".webhooks")
     cluster_arn: str | None = None
@@ -134,27 +131,6 @@ class Settings(BaseSettings):
         """Nothing is set up: an embedded database, and keys of our own making."""
         return not self.sources and self.is_embedded
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlFile(settings_cls)
-
-
-class TomlFile(PydanticBaseSettingsSource):
-    """webhooks.toml, or the file that WEBHOOKS_CONFIG names."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return read_toml()
-
 
 def fault(text: str) -> PydanticCustomError:
     # Braces are placeholders to pydantic.
@@ -165,8 +141,9 @@ def load_settings() -> Settings:
     """The settings of this process. Raises SettingsError, naming every fault at once."""
     faults = list(unknown_names())
     try:
-        faults += which_database()
-        settings = Settings()
+        given = read_toml() | read_environment()
+        faults += which_database(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         faults += [line for problem in error.errors() for line in describe(cast("Mapping[str, Any]", problem))]
     except OSError as error:
@@ -186,6 +163,11 @@ def read_toml() -> dict[str, Any]:
     return tomllib.loads(path.read_text())
 
 
+def read_environment() -> dict[str, str]:
+    names = {name: f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}
+
+
 def unknown_names() -> Iterable[str]:
     """A misspelt name would be a setting that silently does nothing."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG}
@@ -195,13 +177,8 @@ def unknown_names() -> Iterable[str]:
             yield f"{name} is no setting{f': do you mean {close[0]}?' if close else '; these are: ' + ', '.join(sorted(known))}"
 
 
-def which_database() -> Iterable[str]:
+def which_database(given: Mapping[str, Any]) -> Iterable[str]:
     """The Data API whole or not at all, and not beside another database."""
-    given = read_toml() | {
-        name: os.environ[f"{PREFIX}{name.upper()}"]
-        for name in Settings.model_fields
-        if f"{PREFIX}{name.upper()}" in os.environ
-    }
     named = [name for name in DATA_API if given.get(name)]
     if named and given.get("database_url"):
         yield (

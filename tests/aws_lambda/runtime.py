@@ -26,6 +26,11 @@ class Invocation:
     error: Any = None
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A function that was killed has hung up."""
+
+
 class Runtime:
     """One execution environment: `invoke` hands it an event and waits for what becomes of it."""
 
@@ -44,7 +49,7 @@ class Runtime:
         self.is_asking = threading.Event()
         self.asked_at = 0.0
         self.number = 0
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), api_of(self))
+        self.server = Server(("127.0.0.1", 0), api_of(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         root = task_root or Path(__file__).parent.parent.parent
         self.started_at = time.monotonic()
