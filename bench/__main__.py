@@ -22,7 +22,7 @@ from rich.progress import track
 import providers
 from bench import database
 from bench.data_api import Summary as TripsSummary
-from bench.data_api import Trips, local_data_api, show_trips
+from bench.data_api import Trips, local_data_api, nothing_behind, show_trips
 from bench.figures import COPY, NAIVE, ONE_BY_ONE, SERVICE, STATEMENT, STATEMENT_ONCE, Figures, ratios, show
 from bench.load import fire, prepared
 from bench.naive import CONNECTIONS
@@ -79,6 +79,7 @@ class Servers:
     service: str
     naive: str
     data_api: str
+    nothing_behind: str
 
 
 class Bench:
@@ -92,7 +93,7 @@ class Bench:
         self.rows, self.naive, self.copied, self.seeds = (
             Rows(adapter, people) for people in ("person", "other", "copied", "seed")
         )
-        self.trips = Trips(Rows(adapter, "far"), self.seeds)
+        self.trips = Trips(Rows(adapter, "far"), self.seeds, Rows(adapter, "nobody"))
 
     async def round(self, scale: float) -> None:
         for size, (connections, whole) in LOADS.items():
@@ -111,7 +112,7 @@ class Bench:
             self.figures.add(COPY.format(size), number * size, seconds)
 
     async def over_the_data_api(self, scale: float) -> None:
-        await self.trips.round(self.servers.data_api, scale)
+        await self.trips.round(self.servers.data_api, self.servers.nothing_behind, self.ours, scale)
 
     async def over_http(self, way: str, url: str, rows: Rows, load: tuple[int, int, int]) -> None:
         number, size, connections = load
@@ -185,8 +186,9 @@ def main(
                 process("webhooks", "serve", port=free_port(), **settings) as service,
                 process(*same, port=free_port(), **settings) as naive,
                 local_data_api(url) as data_api,
+                nothing_behind() as idle,
             ):
-                servers = Servers(url, service, naive, data_api)
+                servers = Servers(url, service, naive, data_api, idle)
                 figures, trips = uvloop.run(run(servers, adapter, 1 if quick else rounds, QUICK if quick else 1.0))
         finally:
             embedded.discard()

@@ -26,6 +26,27 @@ TEXT_LIMIT = 2_000
 encode = msgspec.json.Encoder().encode
 
 
+class EventRow(msgspec.Struct, omit_defaults=True, gc=False):
+    """Of webhook_events, as record_events.sql takes it: what is null is left out."""
+
+    id: str
+    source: str
+    provider: str
+    type: str
+    occurred_at: datetime
+    received_at: datetime
+    payload: msgspec.Raw
+    email_address: str | None = None
+    topic: str | None = None
+    message_id: str | None = None
+    provider_event_id: str | None = None
+    bounce_class: str | None = None
+    reason: str | None = None
+    opted_in: bool | None = None
+    original: str | None = None
+    proof: str | None = None
+
+
 @dataclass(slots=True)  # not frozen: that would double what one costs to make
 class Record:
     """One thing to write, encoded: an event with its decisions, or a dead letter.
@@ -78,40 +99,31 @@ def records(batch: Batch) -> Records:
 
 def event_record(event: Event, decisions: Sequence[Decision], token: Token | None) -> Record:
     item = event.item
-    row: dict[str, Any] = {
-        "id": event.id,
-        "source": item.source,
-        "provider": item.provider,
-        "type": event.type,
-        "occurred_at": event.occurred_at,
-        "received_at": item.received_at,
-        "payload": msgspec.Raw(item.payload),
-    }
-    if event.email_address:
-        row["email_address"] = event.email_address
-    if event.topic:
-        row["topic"] = key_text(event.topic)
-    if event.message_id:
-        row["message_id"] = key_text(event.message_id)
-    if event.provider_event_id:
-        row["provider_event_id"] = key_text(event.provider_event_id)
-    if event.bounce_class:
-        row["bounce_class"] = event.bounce_class
-    if event.reason:
-        row["reason"] = event.reason[:TEXT_LIMIT]
-    if decisions:
-        row["opted_in"] = decisions[0].opted_in
-    if item.payload is not item.raw:
-        row["original"] = b64encode(item.raw).decode()
-    if token:
-        row["proof"] = proof(token)
+    row = EventRow(
+        id=event.id,
+        source=item.source,
+        provider=item.provider,
+        type=event.type,
+        occurred_at=event.occurred_at,
+        received_at=item.received_at,
+        payload=msgspec.Raw(item.payload),
+        email_address=event.email_address or None,
+        topic=key_text(event.topic) if event.topic else None,
+        message_id=key_text(event.message_id) if event.message_id else None,
+        provider_event_id=key_text(event.provider_event_id) if event.provider_event_id else None,
+        bounce_class=event.bounce_class,
+        reason=event.reason[:TEXT_LIMIT] if event.reason else None,
+        opted_in=decisions[0].opted_in if decisions else None,
+        original=None if item.payload is item.raw else b64encode(item.raw).decode(),
+        proof=proof(token) if token else None,
+    )
     return Record(
         event.id,
         item.source,
         item.received_at,
         item.raw,
         event=encode(row),
-        decisions=tuple(encode(decision_row(each)) for each in decisions),
+        decisions=tuple(encode(decision_row(each)) for each in decisions) if decisions else (),
         token=token,
     )
 

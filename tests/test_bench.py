@@ -25,7 +25,7 @@ def test_the_bench_runs(tmp_path: Path) -> None:
     assert len(figures["ratios"]) == len(AIMS)
     assert all(each["events_per_second"] > 0 for each in figures["writing"].values())
     assert set(figures["parsing_us"]) == set(providers.ADAPTERS)
-    assert len(figures["round_trips"]) == 5
+    assert len(figures["round_trips"]) == 9
 
 
 def test_every_opt_out_has_something_to_change() -> None:

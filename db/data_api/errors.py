@@ -107,7 +107,7 @@ ADVICE: Mapping[str, str] = {
     "NoCredentialsError": CREDENTIALS,
     "PartialCredentialsError": CREDENTIALS,
     "ProfileNotFound": CREDENTIALS,
-    "StatementTimeoutException": "ask for less at once, or let it continue after the timeout",
+    "StatementTimeoutException": "ask for less at once; where it was to continue after the timeout, look again later",
     "UnsupportedResultException": "cast the column in the statement: column::text",
     "28P01": (
         "the secret's user and password do not open this cluster: the secret is another cluster's, or the password was"
@@ -163,7 +163,9 @@ def answered(error: ClientError) -> Failure:
         return TooMuch(f"{code}: {message}: {SMALLER}")
     if NOT_ENABLED.search(message):
         code = "HttpEndpointNotEnabledException"
-    return kind(code, status)(advised(f"{code}: {message}", code))
+    # Which of the actions is missing, if AWS should not say it.
+    what = f"{code} for rds-data:{error.operation_name}" if status == 403 else code
+    return kind(code, status)(advised(f"{what}: {message}", code))
 
 
 def kind(code: str, status: int) -> type[Failure]:

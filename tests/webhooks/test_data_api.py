@@ -111,7 +111,7 @@ async def test_doctor_misses_no_operation_that_may_be_forbidden(
 ) -> None:
     local.limits.transaction_idle_seconds = 0.1
     local.faults.operations = {operation: {Fault.ACCESS_DENIED: 1}}
-    assert f"rds-data:{operation}" in await diagnosed(configure, database_url)
+    assert f"for rds-data:{operation}:" in await diagnosed(configure, database_url)
 
 
 @pytest.mark.parametrize(
