@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from providers.decoding import Shape, decode, encode, form, inside, is_json, nested, shaped, text
+from providers.decoding import Shape, decode_form, inside, nested, shaped, text
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.unsigned import UnsignedAdapter
 
@@ -56,10 +56,7 @@ class ActiveCampaign(UnsignedAdapter):
     }
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
-        if is_json(raw):
-            return decode(raw)
-        fields = nested(told_apart(form(raw)))
-        return fields, encode(fields)
+        return decode_form(raw, lambda fields: nested(told_apart(fields)))
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)

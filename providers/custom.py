@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from providers.adapter import Adapter, Proof, Verified, WebhookRequest
 from providers.declared_events import Events
 from providers.declared_signature import Signature, SignedProof
-from providers.decoding import decode, encode, form, is_json, nested
+from providers.decoding import decode_form, nested
 from providers.events import Event, Item
 from providers.faults import Declaration, HeaderName, refuse
 from providers.unsigned import CredentialOptions, basic_authorization, check_credential
@@ -106,10 +106,7 @@ class Custom(Adapter):
         return self.events.split(body)
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
-        if is_json(raw):
-            return decode(raw)
-        fields = nested(form(raw))
-        return fields, encode(fields)
+        return decode_form(raw, nested)
 
     def read(self, item: Item) -> Iterable[Event]:
         return self.events.read(item)

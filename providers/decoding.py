@@ -8,7 +8,7 @@ import json
 import math
 import re
 from binascii import a2b_qp
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email import message_from_bytes, policy
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -252,6 +252,14 @@ def unquoted(quoted: bytes) -> bytes:
     if NO_ESCAPE.search(plain):
         return unquote_to_bytes(plain)
     return a2b_qp(plain.replace(b"=", b"=3D").replace(b"%", b"="))
+
+
+def decode_form(raw: bytes, arrange: Callable[[list[tuple[str, str]]], dict[str, Any]]) -> tuple[Any, bytes]:
+    """As `decode`, of a form whose fields are arranged so, or of JSON where that is what has come."""
+    if is_json(raw):
+        return decode(raw)
+    fields = arrange(form(raw))
+    return fields, encode(fields)
 
 
 def multipart(body: bytes) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 
 from providers.adapter import NotVerified, Proof, Verified, WebhookRequest
-from providers.decoding import Shape, Unreadable, decode, encode, form, is_json, shaped
+from providers.decoding import Shape, Unreadable, decode_form, shaped
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import check_fresh, check_hmac, fields_of, header, hmac_hex
 from providers.unsigned import CredentialOptions, UnsignedAdapter, check_credential, credential
@@ -119,10 +119,7 @@ class ElasticEmail(UnsignedAdapter):
         check_fresh(timestamp, request.received_at, past=PAST, future=FUTURE)
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
-        if is_json(raw):
-            return decode(raw)
-        fields = dict(form(raw))
-        return fields, encode(fields)
+        return decode_form(raw, dict)
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, in_lower_case(item.value))

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from providers.decoding import Shape, decode, encode, form, inside, is_json, nested, shaped, text
+from providers.decoding import Shape, decode_form, inside, nested, shaped, text
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.unsigned import UnsignedAdapter
 
@@ -38,10 +38,7 @@ class Mailchimp(UnsignedAdapter):
         return [body]
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
-        if is_json(raw):
-            return decode(raw)
-        fields = nested(form(raw))
-        return fields, encode(fields)
+        return decode_form(raw, nested)
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)

@@ -9,7 +9,18 @@ import msgspec
 from pydantic import Field
 
 from providers.adapter import Adapter, NotVerified, Proof, Verified, WebhookRequest
-from providers.decoding import Shape, Unreadable, decode, encode, fields_strictly, form, is_json, shaped, text
+from providers.decoding import (
+    Shape,
+    Unreadable,
+    decode,
+    decode_form,
+    encode,
+    fields_strictly,
+    form,
+    is_json,
+    shaped,
+    text,
+)
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import check_fresh, check_hmac, hmac_hex
 
@@ -138,16 +149,7 @@ class Mailgun(Adapter):
         return [body]
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
-        if is_json(raw):
-            return decode(raw)
-        fields: dict[str, str] = {}
-        for name, value in form(raw):
-            # A sender's own variables lie in the same form: they come after Mailgun's fields, but before the proof.
-            if name in PROOF:
-                fields[name] = value
-            else:
-                fields.setdefault(name, value)
-        return fields, encode(fields)
+        return decode_form(raw, told_apart)
 
     def read(self, item: Item) -> Iterable[Event]:
         if not isinstance(item.value, dict):
@@ -188,6 +190,17 @@ class Mailgun(Adapter):
 
     def prove(self, body: bytes, at: datetime) -> Proof:
         return {}
+
+
+def told_apart(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """A sender's own variables lie in the same form: they come after Mailgun's fields, but before the proof."""
+    found: dict[str, str] = {}
+    for name, value in fields:
+        if name in PROOF:
+            found[name] = value
+        else:
+            found.setdefault(name, value)
+    return found
 
 
 def value_of(body: bytes) -> dict[str, Any]:

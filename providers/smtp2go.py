@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from providers.decoding import Shape, Unreadable, decode, encode, form, is_json, shaped
+from providers.decoding import Shape, Unreadable, decode_form, shaped
 from providers.events import BounceClass, Event, EventType, Item, address, folded, iso, moment
 from providers.unsigned import UnsignedAdapter
 
@@ -68,12 +68,7 @@ class Smtp2Go(UnsignedAdapter):
     }
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
-        if is_json(raw):
-            return decode(raw)
-        fields: dict[str, Any] = {}
-        for name, value in form(raw):
-            fields[name] = [*fields.get(LIST, []), value] if name == LIST else value
-        return fields, encode(fields)
+        return decode_form(raw, with_list)
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, in_lower_case(item.value))
@@ -126,6 +121,14 @@ class Smtp2Go(UnsignedAdapter):
             "subject": "Sample",
             **self.samples[event],
         }
+
+
+def with_list(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Of equal names the last counts, but for the one that is a list."""
+    found: dict[str, Any] = {}
+    for name, value in fields:
+        found[name] = [*found.get(LIST, []), value] if name == LIST else value
+    return found
 
 
 def in_lower_case(value: Any) -> Mapping[str, Any]:
