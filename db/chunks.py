@@ -3,7 +3,6 @@
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -47,8 +46,7 @@ class EventRow(msgspec.Struct, omit_defaults=True, gc=False):
     proof: str | None = None
 
 
-@dataclass(slots=True)  # not frozen: that would double what one costs to make
-class Record:
+class Record(msgspec.Struct, gc=False):
     """One thing to write, encoded: an event with its decisions, or a dead letter.
 
     `source`, `received_at` and `raw` are what a dead letter is made of, should the database refuse the event.
@@ -62,14 +60,13 @@ class Record:
     decisions: tuple[bytes, ...] = ()
     dead_letter: bytes = b""
     token: Token | None = None
-    size: int = field(init=False)
+    size: int = 0
 
     def __post_init__(self) -> None:
         self.size = len(self.event) + len(self.dead_letter) + sum(map(len, self.decisions))
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
+class Records(msgspec.Struct, frozen=True):
     """Those of a batch, each encoded when it is asked for: of a large one, the first are on their way by then."""
 
     batch: Batch

@@ -1,7 +1,7 @@
 """ActiveCampaign: one event a request, as a form whose names have brackets, signed by nothing."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -56,7 +56,7 @@ class ActiveCampaign(UnsignedAdapter):
     }
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
-        return decode_form(raw, lambda fields: nested(told_apart(fields)))
+        return decode_form(raw, lambda fields: nested(fields, told_apart))
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)
@@ -107,18 +107,16 @@ class ActiveCampaign(UnsignedAdapter):
         return [urlencode(sample).encode() for sample in samples]
 
 
-def told_apart(fields: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Fields that would hide each other: of several `list[][id]` each gets a number, a plain `list` beside them no name."""
-    with_parts = {name.partition("[")[0] for name, _ in fields if "[" in name}
+def told_apart(names: Sequence[str]) -> Iterator[str]:
+    """Of several `list[][id]` each gets a number, a plain `list` beside them no name."""
+    with_parts = {name.partition("[")[0] for name in names if "[" in name}
     times: Counter[str] = Counter()
-    for name, value in fields:
+    for name in names:
         if name in with_parts:
-            yield f"{name}[]", value
-        elif "[]" in name:
-            yield name.replace("[]", f"[{times[name]}]", 1), value
-            times[name] += 1
+            yield f"{name}[]"
         else:
-            yield name, value
+            yield name.replace("[]", f"[{times[name]}]", 1)
+            times[name] += 1
 
 
 def lists(value: Mapping[str, Any]) -> list[str | None]:

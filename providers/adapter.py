@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NewType, TypedDict, final
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from providers.decoding import Unreadable, decode, elements, encode
@@ -41,8 +42,7 @@ Verified = NewType("Verified", WebhookRequest)
 """A request that `verify` has passed: mypy lets nothing else into `parse`."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """Authentic bytes in which no event could be read: a whole body, or one item of it."""
 
     source: str
@@ -52,16 +52,14 @@ class DeadLetter:
     is_item: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A proof that is good for one body only, as far as anybody can tell who sees it: both as SHA-256."""
 
     token: str
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What one delivery says. `token` is its one-time proof, where the provider's scheme has one."""
 
     events: Sequence[Event] = ()
@@ -70,8 +68,7 @@ class Batch:
     token: Token | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(Struct, frozen=True):
     """A delivery split into items, none of which has been read; `dead_letter` instead, where it could not be split.
 
     `is_whole`: its one item is all of its body.

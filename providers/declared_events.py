@@ -153,7 +153,7 @@ class Events(Declaration):
         meaning = self.meaning(name, subtype)
         time, at = time_at(record, self.time)
         event_id = text_at(record, self.id) or item.delivery_id
-        texts = {each: text_at(record, paths) for each, paths in self._texts}
+        texts: dict[str, Any] = {each: text_at(record, paths) for each, paths in self._texts}
         message_id = text_at(record, self.message_id)
         is_machine = first_at(record, self.is_machine)
         metadata = first_at(record, self.metadata)

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from binascii import a2b_qp
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from email import message_from_bytes, policy
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -30,11 +30,9 @@ TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 ARRAY_BEGINS = re.compile(rb"\s*:\s*\[")
 WHITESPACE = b" \t\r\n"
 
-# What stands between a form's names and values while they are decoded; and what a form seldom has: these, whatever is
-# not to be stored, or an escape that is none.
-IS, NEXT = b"\x01", b"\x02"
-NO_ESCAPE = re.compile(rb"%(?![0-9a-f]{2})", re.IGNORECASE)
-UNUSUAL = re.compile(rb"[\x00-\x02\xed]|%0[012]|%ED|%(?![0-9a-f]{2})", re.IGNORECASE)
+# What a form seldom has: what is not to be stored, an escape that is none, or what stands for its own signs meanwhile.
+NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+UNUSUAL = re.compile(rb"[\x00-\x02\xed%](?:(?<!%)|0[012]|[Ee][Dd]|(?![0-9A-Fa-f]{2}))")
 
 decode_strictly = msgspec.json.Decoder().decode
 split_strictly = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -92,7 +90,7 @@ def storable(value: Any, depth: int = 0) -> Any:
 
 def elements(body: bytes) -> Iterator[bytes]:
     """The elements of a JSON array, as they were sent, whatever is wrong inside of one; else the body itself."""
-    if body.startswith(b"{"):
+    if first_sign(body) != b"[":
         return iter([body])
     try:
         return map(bytes, split_strictly(body))
@@ -112,7 +110,12 @@ def is_readable(raw: bytes) -> bool:
 
 def is_json(body: bytes) -> bool:
     """Whether it is, rather than a form: by its first byte, for no form begins so and no Content-Type is proven."""
-    return body.lstrip(b" \t\r\n\xef\xbb\xbf\xff\xfe\x00")[:1] in {b"{", b"["}
+    return first_sign(body) in {b"{", b"["}
+
+
+def first_sign(body: bytes) -> bytes:
+    """The first byte that is neither white space nor of a mark of the encoding, nor half of a wide character."""
+    return body.lstrip(b" \t\r\n\xef\xbb\xbf\xff\xfe\x00")[:1]
 
 
 def in_utf8(body: bytes) -> bytes:
@@ -188,7 +191,9 @@ def without(raw: bytes, name: str) -> bytes:
 
 def text(value: object) -> str | None:
     """A text, also where it was sent as a number; None where there is none."""
-    return str(value) if isinstance(value, str | int) and value != "" else None
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) else None
 
 
 def inside(value: Any, *names: str) -> dict[str, Any]:
@@ -214,11 +219,16 @@ def given(name: str, sent: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {name: sent} if sent else {}
 
 
-def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """A form whose names have brackets, `data[merges][EMAIL]`, as objects in objects. Of equal names the last counts."""
+Names = tuple[str, ...]
+
+
+def nested(fields: Sequence[tuple[str, str]], told_apart: Callable[[Names], Iterable[str]] = iter) -> dict[str, Any]:
+    """A form whose names have brackets, `data[merges][EMAIL]`, as objects in objects. Of equal names the last counts.
+
+    `told_apart` gives names that would hide each other others.
+    """
     found: dict[str, Any] = {}
-    for name, value in fields:
-        *path, last = path_of(name) if "[" in name or "]" in name else (name,)
+    for (path, last), (_, value) in zip(paths(tuple(name for name, _ in fields), told_apart), fields, strict=True):
         inner = found
         for part in path:
             deeper = inner.setdefault(part, {})
@@ -227,10 +237,11 @@ def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=2_048)
-def path_of(name: str) -> list[str]:
-    """The same few names come again and again."""
-    return name.replace("]", "").split("[", MAX_DEPTH)
+@lru_cache(maxsize=64)
+def paths(names: Names, told_apart: Callable[[Names], Iterable[str]]) -> list[tuple[list[str], str]]:
+    """The same few forms come again and again."""
+    split = (name.replace("]", "").split("[", MAX_DEPTH) for name in told_apart(names))
+    return [(path, last) for *path, last in split]
 
 
 def form(body: bytes) -> list[tuple[str, str]]:
@@ -241,9 +252,9 @@ def form(body: bytes) -> list[tuple[str, str]]:
         fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
         return [(storable(name), storable(value)) for name, value in fields]
     # Quoted-printable differs by its sign only, and is decoded all at once.
-    quoted = body.replace(b"+", b" ").replace(b"&", NEXT).replace(b"=", IS).replace(b"%", b"=")
-    pairs = (field.partition(IS.decode()) for field in a2b_qp(quoted).decode("utf-8", "replace").split(NEXT.decode()))
-    return [(name, value.replace(IS.decode(), "=")) for name, is_, value in pairs if name or is_]
+    quoted = body.replace(b"+", b" ").replace(b"&", b"\x02").replace(b"=", b"\x01").replace(b"%", b"=")
+    pairs = [field.partition("\x01") for field in a2b_qp(quoted).decode("utf-8", "replace").split("\x02")]
+    return [(name, value.replace("\x01", "=")) for name, is_, value in pairs if name or is_]
 
 
 def unquoted(quoted: bytes) -> bytes:

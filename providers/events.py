@@ -3,12 +3,12 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -45,8 +45,7 @@ class BounceClass(StrEnum):
     SOFT = "soft"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One record of a delivery: what an adapter reads events from.
 
     `value` is the decoded record, `payload` its JSON text as it can be stored, `raw` its bytes as they were sent;
@@ -62,13 +61,12 @@ class Item:
     delivery_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing that happened to one message or one person.
 
-    `natural_key` is what makes this event itself and no other, the same whenever it is sent again. `at` is the
-    event's own time; None where it tells none that can be stored. `by_recipient` is False where somebody else
-    (an administrator, the provider) did it in the recipient's place.
+    `natural_key` is what makes this event itself and no other, the same whenever it is sent again; `id` is made of it.
+    `at` is the event's own time; None where it tells none that can be stored. `by_recipient` is False where somebody
+    else (an administrator, the provider) did it in the recipient's place.
     """
 
     item: Item
@@ -87,19 +85,18 @@ class Event:
     user_agent: str | None = None
     is_machine: bool | None = None
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    id: str = field(init=False)
+    metadata: Mapping[str, Any] = {}
+    id: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", event_id(self.item.provider, self.natural_key, self.at))
+        force_setattr(self, "id", event_id(self.item.provider, self.natural_key, self.at))
 
     @property
     def occurred_at(self) -> datetime:
         return self.at or self.item.received_at
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What an event says about consent: for one address, to everything (topic '') or to one topic."""
 
     event_id: str
@@ -142,22 +139,19 @@ def moment(value: object) -> datetime | None:
     None for what is no time, and for times that nothing that was mailed can have: before 1970, after 5138 (seconds)
     or 9999 (ISO). A text without offset is taken for UTC.
     """
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
     try:
-        match value:
-            case bool():
-                return None
-            case int() | float():
-                return from_unix(value)
-            case str() if value.strip().replace(".", "", 1).isdigit():
-                return from_unix(float(value))
-            case str():
-                parsed = datetime.fromisoformat(value.strip())
-                parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-                return parsed if parsed >= EPOCH else None
-            case _:
-                return None
+        if not isinstance(value, str):
+            return from_unix(value)
+        value = value.strip()
+        if value.replace(".", "", 1).isdigit():
+            return from_unix(float(value))
+        parsed = datetime.fromisoformat(value)
+        parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
+    return parsed if parsed >= EPOCH else None
 
 
 def iso(at: datetime) -> str:

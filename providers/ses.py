@@ -1,9 +1,10 @@
 """Amazon SES: through SNS, signed; or bare (raw delivery, EventBridge, a queue), with a credential."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from providers.decoding import Unreadable, inside, text
 from providers.events import BounceClass, Event, EventType, Item, address, folded, iso, moment
@@ -63,8 +64,7 @@ SUBSCRIPTIONS = {True: EventType.RESUBSCRIBED, False: EventType.UNSUBSCRIBED, No
 GREETING = "AmazonSnsSubscriptionSucceeded"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """What SES tells: of what kind, about which mail, and the details. What is of an odd type counts as missing."""
 
     kind: str
@@ -87,8 +87,7 @@ class Message:
         return addresses(named) or addresses(self.mail.get("destination")) or [None]
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(Struct, frozen=True):
     """What a contact wants: by topic, whether opted in. `leaves_all` is None, or `is_partial`, where it cannot be read."""
 
     leaves_all: bool | None
@@ -187,7 +186,7 @@ def addresses(value: Any) -> list[str | None]:
 
 
 def read_event(item: Item, message: Message, email_address: str | None) -> Event:
-    details = message.details
+    details, message_id, time = message.details, message.id, message.time
     kind = event_type(message)
     feedback_id, link, ip = text(details.get("feedbackId")), text(details.get("link")), text(details.get("ipAddress"))
     # That of a complaint is the mailbox provider's.
@@ -197,17 +196,17 @@ def read_event(item: Item, message: Message, email_address: str | None) -> Event
         natural_key=(
             message.kind,
             # What is told through two topics, or through EventBridge as well, is one fact.
-            feedback_id or message.id,
+            feedback_id or message_id,
             folded(email_address),
-            str(message.time),
+            str(time),
             link,
             ip,
             user_agent,
         ),
         type=kind,
-        at=moment(message.time),
+        at=moment(time),
         email_address=email_address,
-        message_id=message.id,
+        message_id=message_id,
         provider_event_id=feedback_id,
         bounce_class=bounce_class(details) if kind == EventType.BOUNCED else None,
         reason=reason(message, email_address),

@@ -1,11 +1,11 @@
 """What a store promises of one batch, whatever is in it."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from db.store import Receipt, Store
 from providers.adapter import Batch, DeadLetter, NotVerified, Token

@@ -1,10 +1,11 @@
 """Payload files as captured, and beside each a golden file: what its adapter reads in it."""
 
 import json
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import fields
 
 import providers
 from providers.adapter import Adapter, Batch, Verified, WebhookRequest
