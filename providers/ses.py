@@ -181,8 +181,8 @@ def object_name(kind: str) -> str:
 def addresses(value: Any) -> list[str | None]:
     """Each once, out of texts or of objects with an `emailAddress`; what is neither is left out."""
     entries = value if isinstance(value, list) else [value]
-    found = (address(each.get("emailAddress") if isinstance(each, dict) else each) for each in entries)
-    return list(dict.fromkeys(each for each in found if each))
+    found = [address(each.get("emailAddress") if isinstance(each, dict) else each) for each in entries]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def read_event(item: Item, message: Message, email_address: str | None) -> Event:
