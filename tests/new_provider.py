@@ -116,7 +116,7 @@ def main(name: str, root: Path = ROOT) -> None:
     payloads = root / "tests" / "providers" / name
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         sys.exit("NAME is the provider's name in lower case, letters, digits and _: make provider NAME=acme")
-    if name in providers.names():
+    if providers.is_known(name):
         sys.exit(f"there is a provider {name} already: choose another NAME")
     for path in (module, page, payloads):
         if path.exists():

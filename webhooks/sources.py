@@ -77,7 +77,7 @@ def read_source(name: str, entry: Any, secrets: Secrets) -> Source:
         settings = SourceSettings.model_validate({"provider": name, **entry})
     except ValidationError as error:
         raise SettingsError(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()) from error
-    if settings.provider not in providers.names():
+    if not providers.is_known(settings.provider):
         close = difflib.get_close_matches(settings.provider, providers.names(), n=1)
         raise SettingsError(
             [
