@@ -1,9 +1,11 @@
 """The consent policy: which event withdraws or grants consent, to everything or to one topic; pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
+
+from msgspec.structs import replace
 
 from providers.adapter import Batch
 from providers.events import EPOCH, Decision, Event, EventType

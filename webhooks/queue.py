@@ -4,9 +4,10 @@ import asyncio
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from providers.adapter import DeadLetter, Token, Unread
 from webhooks.aws import CONCURRENCY, Client

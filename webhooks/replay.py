@@ -1,7 +1,9 @@
 """Dead letters, read again: after an adapter has learnt more, or the database's refusal has been mended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from db.database import Row, query
 from db.reports import dead_letters

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from db.store import Receipt, Store
 from providers.adapter import Batch, DeadLetter

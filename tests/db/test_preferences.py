@@ -1,11 +1,11 @@
 """`email_preferences` is the user's own: which of our decisions count beside what their application writes."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from db.store import Receipt, Store
 from tests import tables

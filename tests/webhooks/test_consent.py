@@ -1,9 +1,10 @@
 """The consent policy: which event decides what, for whom."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from providers.events import EPOCH, Event, EventType
 from tests.samples import NOON, event, opt_in, opt_out
@@ -54,7 +55,7 @@ def test_where_lists_are_all_that_a_provider_knows_leaving_one_leaves_all_but_jo
 
 @pytest.mark.parametrize("policy", [PLAIN, LISTS_ONLY])
 def test_the_users_word_on_a_topic_goes_before_either(policy: TopicPolicy) -> None:
-    ours = replace(policy, scopes={"all": "global", "news": "topic"})
+    ours = dataclasses.replace(policy, scopes={"all": "global", "news": "topic"})
     assert said(opt_out(topic="news"), ours) == {"news": False}
     assert said(opt_out(topic="all"), ours) == {"": False, "all": False}
     assert said(opt_in(topic="all"), ours) == {"": True, "all": True}
