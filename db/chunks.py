@@ -67,31 +67,36 @@ class Record(msgspec.Struct, gc=False):
 
 
 class Records(msgspec.Struct, frozen=True):
-    """Those of a batch, each encoded when it is asked for: of a large one, the first are on their way by then."""
+    """Those of a delivery, each encoded when it is asked for, and before that read, where its batches are made so: of a
+    large delivery, the first are on their way by then.
 
-    batch: Batch
+    `number` and `size`: about how many there will be, of how many bytes in all.
+    """
 
-    def __len__(self) -> int:
-        return len(self.batch.events) + len(self.batch.dead_letters)
-
-    @property
-    def size(self) -> int:
-        """About as many bytes as they will have."""
-        events = sum(len(event.item.payload) + ROW_BYTES for event in self.batch.events)
-        return events + sum(len(letter.body) * 4 // 3 + ROW_BYTES for letter in self.batch.dead_letters)
+    batches: Iterable[Batch]
+    number: int
+    size: int
 
     def __iter__(self) -> Iterator[Record]:
-        decisions: dict[str, list[Decision]] = {}
-        for decision in self.batch.decisions:
-            decisions.setdefault(decision.event_id, []).append(decision)
-        for event in self.batch.events:
-            yield event_record(event, decisions.get(event.id, ()), self.batch.token)
-        for letter in self.batch.dead_letters:
-            yield dead_letter_record(letter, self.batch.token)
+        for batch in self.batches:
+            yield from records_of(batch)
 
 
 def records(batch: Batch) -> Records:
-    return Records(batch)
+    number = len(batch.events) + len(batch.dead_letters)
+    events = sum(len(event.item.payload) for event in batch.events)
+    dead_letters = sum(len(letter.body) * 4 // 3 for letter in batch.dead_letters)
+    return Records([batch], number, number * ROW_BYTES + events + dead_letters)
+
+
+def records_of(batch: Batch) -> Iterator[Record]:
+    decisions: dict[str, list[Decision]] = {}
+    for decision in batch.decisions:
+        decisions.setdefault(decision.event_id, []).append(decision)
+    for event in batch.events:
+        yield event_record(event, decisions.get(event.id, ()), batch.token)
+    for letter in batch.dead_letters:
+        yield dead_letter_record(letter, batch.token)
 
 
 def event_record(event: Event, decisions: Sequence[Decision], token: Token | None) -> Record:

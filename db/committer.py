@@ -5,13 +5,13 @@ No timer: a record that finds nothing in flight is written at once. Under load, 
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from db.chunks import MAX_BYTES, MAX_ROWS, Record, Records, parameters, proof, refused
 from db.database import BadData, Database, DatabaseUnavailable, TooMuch, query
 
-# So many records of a large delivery are encoded before others have their turn.
+# So many records of a large delivery are read and encoded before others have their turn.
 TURN = 100
 
 
@@ -34,11 +34,12 @@ class Outcome:
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """The records of one request: it is answered when the last of them is settled."""
+    """The records of one request: it is answered when all have been taken in and the last of them is settled."""
 
-    unsettled: int
     settled: asyncio.Future[Outcome]
     outcome: Outcome = field(default_factory=Outcome)
+    unsettled: int = 1
+    """With the taking in."""
 
     def settle(self) -> None:
         self.unsettled -= 1
@@ -73,29 +74,31 @@ class Committer:
 
     async def submit(self, records: Records) -> Outcome:
         """Returns when all of the records are committed. Raises DatabaseUnavailable, Overloaded at once."""
-        if not records:
-            return Outcome()
         # One delivery alone is always taken, whatever its size: refused, it would only come again.
         if self._waiting and (
-            len(self._waiting) + len(records) > self._max_records
+            len(self._waiting) + records.number > self._max_records
             or self._waiting_bytes + records.size > self._max_bytes
         ):
             raise Overloaded(f"{len(self._waiting)} records wait for the database")
-        submission = Submission(len(records), asyncio.get_running_loop().create_future())
+        submission = Submission(asyncio.get_running_loop().create_future())
         await self._take_in(submission, records)
+        submission.settle()
         return await submission.settled
 
-    async def _take_in(self, submission: Submission, records: Records) -> None:
-        """While the later ones of a large delivery are still being encoded, the first are under way."""
-        loop = asyncio.get_running_loop()
+    async def _take_in(self, submission: Submission, records: Iterable[Record]) -> None:
+        """While the later ones of a large delivery are still being read, the first are under way."""
         for number, record in enumerate(records, 1):
+            submission.unsettled += 1
             self._waiting.append((submission, record))
             self._waiting_bytes += record.size
-            if number >= MAX_ROWS and number % TURN == 0:
+            if number % TURN == 0:
                 self._start_writes(full=True)
                 await asyncio.sleep(0)
+                if submission.settled.done():
+                    # It has failed: all of it will come again.
+                    return
         # Not now but in the loop's next turn: what arrives in this one joins the same statement.
-        loop.call_soon(self._start_writes)
+        asyncio.get_running_loop().call_soon(self._start_writes)
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing is in flight."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.chunks import records
+from db.chunks import Records, records
 from db.committer import Committer
 from db.database import Database
 from providers.adapter import Batch, NotVerified
@@ -34,12 +34,16 @@ class Store:
         Raises DatabaseUnavailable, after which the same batch may be recorded again; NotVerified, where its one-time
         token has proven another body before.
         """
-        submitted = records(batch)
-        outcome = await self.committer.submit(submitted)
+        return await self.record_all(records(batch))
+
+    async def record_all(self, records: Records) -> Receipt:
+        """As `record`, of batches that are read while the first of them are being written."""
+        outcome = await self.committer.submit(records)
         if outcome.refused:
             raise NotVerified("replayed: this one-time token has come with another body before")
+        received = outcome.recorded + outcome.duplicates + outcome.dead
         return Receipt(
-            len(submitted), outcome.recorded, outcome.duplicates, outcome.dead, outcome.opted_out, outcome.opted_in
+            received, outcome.recorded, outcome.duplicates, outcome.dead, outcome.opted_out, outcome.opted_in
         )
 
     async def close(self) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
 from db.chunks import MAX_BYTES, MAX_ROWS, Records, records
-from db.committer import Committer, Outcome, Overloaded
+from db.committer import TURN, Committer, Outcome, Overloaded
 from db.database import DatabaseUnavailable, Parameter, Row, TooMuch
+from providers.adapter import Batch
 from tests.samples import batch, event
 
 
@@ -39,7 +40,8 @@ class Gate:
 
 
 async def turns() -> None:
-    for _ in range(10):
+    """As many as it takes to take in the largest delivery here, and some."""
+    for _ in range(3 * MAX_ROWS // TURN + 10):
         await asyncio.sleep(0)
 
 
@@ -199,6 +201,53 @@ async def test_the_first_of_a_large_delivery_are_under_way_while_the_later_are_b
     for number in range(3):
         await gate.open(number)
     assert await task == Outcome(recorded=3 * MAX_ROWS)
+
+
+async def test_a_large_delivery_is_read_while_its_first_records_are_under_way_and_others_have_their_turn(
+    gate: Gate,
+) -> None:
+    committer = Committer(gate, in_flight=9)
+    under_way: list[int] = []
+    turns_of_others = 0
+
+    def batches() -> Iterator[Batch]:
+        for number in range(2 * MAX_ROWS // TURN):
+            under_way.append(len(gate.statements))
+            yield batch(*(event(f"{number} {n}") for n in range(TURN)))
+
+    task = asyncio.create_task(committer.submit(Records(batches(), 2 * MAX_ROWS, 0)))
+    while not task.done() and len(gate.statements) < 2:
+        turns_of_others += 1
+        await asyncio.sleep(0)
+    assert (under_way[0], under_way[-1]) == (0, 1)
+    assert turns_of_others >= len(under_way)
+    await gate.open(0)
+    await gate.open(1)
+    assert await task == Outcome(recorded=2 * MAX_ROWS)
+
+
+async def test_of_a_request_that_has_failed_no_more_is_read(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1)
+    read = 0
+
+    def batches() -> Iterator[Batch]:
+        nonlocal read
+        for number in range(4 * MAX_ROWS // TURN):
+            read += TURN
+            yield batch(*(event(f"{number} {n}") for n in range(TURN)))
+
+    task = asyncio.create_task(committer.submit(Records(batches(), 4 * MAX_ROWS, 0)))
+    while not gate.statements:
+        await asyncio.sleep(0)
+    await gate.open(0, DatabaseUnavailable("gone"))
+    with pytest.raises(DatabaseUnavailable):
+        await task
+    assert read < 4 * MAX_ROWS
+
+
+async def test_of_nothing_nothing_is_written(gate: Gate) -> None:
+    assert await Committer(gate).submit(of()) == Outcome()
+    assert gate.statements == []
 
 
 async def test_draining_waits_for_all_that_was_taken(gate: Gate) -> None:

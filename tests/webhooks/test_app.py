@@ -223,7 +223,7 @@ async def test_what_nobody_foresaw_makes_the_provider_send_again(
     async def stumble(*_: Any) -> None:
         raise KeyError("secret inside")
 
-    monkeypatch.setattr(client.app.state.service.store, "record", stumble, raising=False)
+    monkeypatch.setattr(client.app.state.service.store, "record_all", stumble, raising=False)
     answer = await client.post(signed(sendgrid, sample(sendgrid, "unsubscribe")))
     assert (answer.status_code, answer.json()["error"]) == (503, "internal")
     assert "secret" not in answer.text
