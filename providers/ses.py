@@ -277,16 +277,16 @@ def subscription_events(item: Item, message: Message) -> Iterator[Event]:
 
 
 def changes(old: Preferences, new: Preferences) -> Iterable[tuple[str | None, bool | None]]:
-    """Topic (None is everything) → whether opted in."""
-    if new.leaves_all:
-        return [(None, False)]
+    """Topic (None is everything) → whether opted in. Whoever leaves or joins everything has not joined what they left."""
+    left: list[tuple[str | None, bool | None]] = [(topic, False) for topic, is_in in new.topics.items() if not is_in]
+    if new.leaves_all is not False or new.is_partial:
+        # In doubt opted out: somebody has changed their preferences, and how cannot be read, or not all of it.
+        return [(None, False), *left]
     before = {**old.defaults, **old.topics}
-    found: list[tuple[str | None, bool | None]] = [(None, True)] if old.leaves_all and new.leaves_all is False else []
-    found += [(topic, opted_in) for topic, opted_in in new.topics.items() if before.get(topic) is not opted_in]
-    if found:
-        return found
-    # In doubt opted out: somebody has changed their preferences, and how cannot be read.
-    return [(None, False if new.leaves_all is None or new.is_partial else None)]
+    changed = [(topic, is_in) for topic, is_in in new.topics.items() if before.get(topic) is not is_in]
+    if old.leaves_all:
+        return [(None, True), *dict.fromkeys([*changed, *left])]
+    return changed or [(None, None)]
 
 
 def preferences(details: Mapping[str, Any], age: str) -> Preferences:

@@ -123,13 +123,26 @@ def subscription(old: Any, new: Any, **details: Any) -> dict[str, Any]:
 IN, OUT = "OptIn", "OptOut"
 
 
+def half_readable(**topics: Any) -> dict[str, Any]:
+    """Preferences in which a topic that was left has lost its name."""
+    found = preferences(False, **topics)
+    return found | {"topicSubscriptionStatus": [{"subscriptionStatus": OUT}, *found["topicSubscriptionStatus"]]}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
         (preferences(False), preferences(True), {"": False}),
         (preferences(True), preferences(True), {"": False}),
-        (preferences(False, news=IN), preferences(True, news=OUT), {"": False}),
+        (preferences(False, news=IN), preferences(True, news=OUT), {"": False, "list/news": False}),
+        (preferences(False, news=OUT), preferences(True, news=OUT, tips=IN), {"": False, "list/news": False}),
         (preferences(True), preferences(False), {"": True}),
+        (preferences(True, news=OUT), preferences(False, news=OUT), {"": True, "list/news": False}),
+        (
+            preferences(True, news=OUT),
+            preferences(False, news=OUT, tips=OUT),
+            {"": True, "list/news": False, "list/tips": False},
+        ),
         (preferences(True, news=OUT), preferences(False, news=IN), {"": True, "list/news": True}),
         (preferences(False, news=IN, tips=IN), preferences(False, news=OUT, tips=IN), {"list/news": False}),
         (preferences(False, news=OUT), preferences(False, news=IN), {"list/news": True}),
@@ -145,6 +158,8 @@ IN, OUT = "OptIn", "OptOut"
         (preferences(False), [], {"": False}),
         (preferences(False), preferences(None), {"": False}),
         (preferences(False), preferences("true"), {"": False}),
+        (preferences(False), preferences(None, news=IN, tips=OUT), {"": False, "list/tips": False}),
+        (preferences(True), half_readable(news=IN), {"": False}),
         (preferences(False), {"unsubscribeAll": False}, {"": False}),
         (
             preferences(False),
