@@ -177,7 +177,7 @@ class Events(Declaration):
                 email_address=email_address,
                 message_id=message_id and message_id.strip("<>"),
                 provider_event_id=event_id,
-                by_recipient=meaning.by_recipient or meaning.type != EventType.RESUBSCRIBED,
+                by_recipient=self._is_by_recipient(meaning, texts.get("topic")),
                 bounce_class=meaning.bounce_class,
                 is_machine=is_machine if isinstance(is_machine, bool) else None,
                 tags=tuple(filter(None, map(text, all_at(record, self.tags)))),
@@ -186,6 +186,12 @@ class Events(Declaration):
             )
             for email_address in addresses_at(record, self.address)
         ]
+
+    def _is_by_recipient(self, meaning: Meaning, topic: str | None) -> bool:
+        """Who joins a topic that is not told has not joined everything."""
+        if meaning.type != EventType.RESUBSCRIBED:
+            return True
+        return meaning.by_recipient and (topic is not None or not self.topic)
 
     def digest(self, record: dict[str, Any]) -> str:
         """Of what the record says, in whatever order, without what is known to change when it is sent again."""

@@ -63,6 +63,8 @@ class Mailchimp(UnsignedAdapter):
                 email_address=email_address,
                 message_id=text(data.get("campaign_id")),
                 topic=list_id if kind in {EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED} else None,
+                # Who joins an audience that is not told has not joined everything.
+                by_recipient=kind != EventType.RESUBSCRIBED or list_id is not None,
                 bounce_class=bounce_class,
                 reason="deleted" if data.get("action") == "delete" else text(data.get("reason")),
                 ip=text(data.get("ip_opt")),

@@ -134,7 +134,7 @@ class Postmark(UnsignedAdapter):
                 message_id=payload.message_id,
                 provider_event_id=payload.id,
                 topic=payload.message_stream if payload.record_type == "SubscriptionChange" else None,
-                by_recipient=payload.origin == "Recipient" or payload.record_type != "SubscriptionChange",
+                by_recipient=by_recipient(payload, kind),
                 bounce_class=bounce_class,
                 reason=payload.details or payload.description or payload.suppression_reason,
                 url=payload.original_link,
@@ -180,6 +180,13 @@ def event_type(payload: Payload) -> tuple[EventType, BounceClass | None]:
             return SUPPRESSIONS.get(payload.suppression_reason or "", EventType.UNSUBSCRIBED), None
         case _:
             return TYPES.get(payload.record_type or "", EventType.UNKNOWN), None
+
+
+def by_recipient(payload: Payload, kind: EventType) -> bool:
+    """Coming back counts as their own act only to a stream that is named."""
+    if payload.record_type != "SubscriptionChange":
+        return True
+    return payload.origin == "Recipient" and (kind != EventType.RESUBSCRIBED or bool(payload.message_stream))
 
 
 def natural_key(payload: Payload, email_address: str | None) -> tuple[str | bool | None, ...]:

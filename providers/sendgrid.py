@@ -114,6 +114,7 @@ class SendGrid(Adapter):
         payload = shaped(Payload, item.value)
         email_address = address(payload.email)
         at = moment(payload.timestamp)
+        group = payload.asm_group_id if payload.event.startswith("group_") else None
         return [
             Event(
                 item=item,
@@ -123,7 +124,9 @@ class SendGrid(Adapter):
                 email_address=email_address,
                 message_id=payload.sg_message_id and payload.sg_message_id.partition(".")[0],
                 provider_event_id=payload.sg_event_id,
-                topic=payload.asm_group_id if payload.event.startswith("group_") else None,
+                topic=group,
+                # Who has left a group that is not told has left everything; who has joined one, nothing for certain.
+                by_recipient=bool(group) or payload.event != "group_resubscribe",
                 bounce_class=bounce_class(payload),
                 reason=payload.reason or payload.response,
                 url=payload.url,

@@ -441,6 +441,24 @@ def test_an_opt_in_counts_where_settings_say_that_the_recipient_did_it(meaning: 
     assert {decision.topic: decision.opted_in for decision in decisions_of(event, policy)} == topics
 
 
+@pytest.mark.parametrize(
+    ("told", "topic", "topics"),
+    [
+        ({}, None, {"": True}),
+        ({"list": "news"}, ["lists.id", "list"], {"news": True}),
+        ({}, "list", {}),
+        ({"list": None}, "list", {}),
+        ({"list": {"id": 5}}, "list", {}),
+    ],
+)
+def test_joining_a_topic_that_is_not_told_joins_nothing(
+    told: dict[str, Any], topic: Any, topics: dict[str, bool]
+) -> None:
+    events = {"types": {"unsub": "resubscribed by recipient"}, "time": "ts", **({"topic": topic} if topic else {})}
+    event = read({**UNSUB, "ts": 1700000000, **told}, **events)
+    assert {decision.topic: decision.opted_in for decision in decisions_of(event, TopicPolicy())} == topics
+
+
 def test_an_id_names_the_event_whatever_else_changes() -> None:
     first = read({**UNSUB, "id": 7}, id="id")
     assert first.provider_event_id == "7"

@@ -62,6 +62,8 @@ def read(**changes: str | None) -> Event:
         ({"action": "delete"}, {"": False, "a6b5da1054": False}),
         ({"reason": "abuse"}, {"": False}),
         ({"type": "subscribe"}, {"a6b5da1054": True}),
+        ({"type": "subscribe", "list_id": None}, {}),
+        ({"list_id": None}, {"": False}),
         ({"type": "cleaned", "reason": "abuse"}, {"": False}),
         ({"type": "cleaned", "reason": "hard"}, {}),
         ({"type": "profile"}, {}),

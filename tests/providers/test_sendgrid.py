@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from providers.adapter import NotVerified, WebhookRequest
 from providers.sendgrid import SIGNATURE, TIMESTAMP, SendGrid
 from tests.providers.payloads import parsed
+from webhooks.consent import TopicPolicy, decisions_of
 
 KEY = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEWVKj4LXGXNB/2sf+JlUKX5QhgKclxNRQAMmmM6Tfoxdk"
@@ -136,3 +137,23 @@ def test_the_same_event_under_a_new_event_id_has_the_same_id(other: dict[str, An
 def test_without_a_message_id_the_smtp_id_tells_events_apart() -> None:
     bare = {name: value for name, value in CLICK.items() if name != "sg_message_id"}
     assert id_of(bare | {"smtp-id": "<1>"}) != id_of(bare | {"smtp-id": "<2>"})
+
+
+@pytest.mark.parametrize(
+    ("event", "group", "topics"),
+    [
+        ("group_resubscribe", 42, {"42": True}),
+        ("group_resubscribe", None, {}),
+        ("group_resubscribe", "", {}),
+        ("group_resubscribe", [42], {}),
+        ("group_unsubscribe", 42, {"42": False}),
+        ("group_unsubscribe", None, {"": False}),
+        ("group_unsubscribe", [42], {"": False}),
+    ],
+)
+def test_a_group_that_cannot_be_read_is_all_to_who_leaves_and_none_to_who_joins(
+    event: str, group: Any, topics: dict[str, bool]
+) -> None:
+    item = {"email": "ada@example.test", "timestamp": 1700000000, "event": event, "asm_group_id": group}
+    [read] = parsed(SendGrid("sendgrid", [KEY]), json.dumps([item]).encode()).events
+    assert {each.topic: each.opted_in for each in decisions_of(read, TopicPolicy())} == topics
