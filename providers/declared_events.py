@@ -84,7 +84,7 @@ def correction(meaning: str) -> str:
 
 Paths = Annotated[tuple[Path, ...], BeforeValidator(paths_of)]
 NOWHERE: tuple[Path, ...] = ()
-TEXTS = ("topic", "reason", "url", "ip", "user_agent")
+TEXTS = ("reason", "url", "ip", "user_agent")
 
 
 class Events(Declaration):
@@ -154,6 +154,7 @@ class Events(Declaration):
         time, at = time_at(record, self.time)
         event_id = text_at(record, self.id) or item.delivery_id
         texts: dict[str, Any] = {each: text_at(record, paths) for each, paths in self._texts}
+        topics: Sequence[str | None] = texts_at(record, self.topic) or [None]
         message_id = text_at(record, self.message_id)
         is_machine = first_at(record, self.is_machine)
         metadata = first_at(record, self.metadata)
@@ -165,19 +166,18 @@ class Events(Declaration):
             subtype,
             str(time),
             message_id,
-            texts.get("topic"),
-            texts.get("url"),
         )
         return [
             Event(
                 item=item,
-                natural_key=(*identity, folded(email_address)),
+                natural_key=(*identity, topic, texts.get("url"), folded(email_address)),
                 type=meaning.type,
                 at=at,
                 email_address=email_address,
                 message_id=message_id and message_id.strip("<>"),
                 provider_event_id=event_id,
-                by_recipient=self._is_by_recipient(meaning, texts.get("topic")),
+                topic=topic,
+                by_recipient=self._is_by_recipient(meaning, topic),
                 bounce_class=meaning.bounce_class,
                 is_machine=is_machine if isinstance(is_machine, bool) else None,
                 tags=tuple(filter(None, map(text, all_at(record, self.tags)))),
@@ -185,6 +185,7 @@ class Events(Declaration):
                 **texts,
             )
             for email_address in addresses_at(record, self.address)
+            for topic in topics
         ]
 
     def _is_by_recipient(self, meaning: Meaning, topic: str | None) -> bool:
@@ -272,6 +273,14 @@ def time_at(record: Any, paths: Iterable[Path]) -> tuple[Any, datetime | None]:
         if at := moment(each):
             return each, at
     return (found[0] if found else None), None
+
+
+def texts_at(record: Any, paths: Iterable[Path]) -> list[str]:
+    """Each once; of several paths, those of the first that leads to any."""
+    for path in paths:
+        if found := list(dict.fromkeys(filter(None, map(text, leaves(record, path))))):
+            return found
+    return []
 
 
 def text_at(record: Any, paths: Iterable[Path]) -> str | None:

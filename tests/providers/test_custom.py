@@ -459,6 +459,25 @@ def test_joining_a_topic_that_is_not_told_joins_nothing(
     assert {decision.topic: decision.opted_in for decision in decisions_of(event, TopicPolicy())} == topics
 
 
+def test_each_of_several_topics_is_an_event_for_each_address() -> None:
+    several = {
+        "event": "unsub",
+        "id": 7,
+        "email": ["ada@x.test", "bob@x.test"],
+        "lists": [{"id": 5}, {"id": 6}, {"id": 5}],
+    }
+    events = parse(several, topic="lists.id", id="id").events
+    assert [(event.email_address, event.topic) for event in events] == [
+        ("ada@x.test", "5"),
+        ("ada@x.test", "6"),
+        ("bob@x.test", "5"),
+        ("bob@x.test", "6"),
+    ]
+    assert len({event.id for event in events}) == 4
+    single = read({**several, "email": "ada@x.test", "lists": [{"id": 5}]}, topic="lists.id", id="id")
+    assert single.id == events[0].id == "00000000-0000-8137-bb5f-8da054b1c21c"
+
+
 def test_an_id_names_the_event_whatever_else_changes() -> None:
     first = read({**UNSUB, "id": 7}, id="id")
     assert first.provider_event_id == "7"
