@@ -12,7 +12,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from providers.decoding import Unreadable, decode, elements, encode
-from providers.events import CONSENT_TYPES, Decision, Event, Item
+from providers.events import CONSENT_TYPES, Decision, Event, Item, is_address
 
 
 class NotVerified(Exception):
@@ -171,7 +171,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def read(self, item: Item) -> Iterable[Event]:
-        """The events in one item; pure: no clock, no network. Raises Unreadable."""
+        """The events in one item; pure: no clock, no network. Raises Unreadable: what was yielded before still counts."""
 
     @abstractmethod
     def sample(self, event: str, email_address: str, at: datetime, number: int) -> Any:
@@ -257,25 +257,35 @@ class Adapter(ABC):
         events: list[Event] = []
         dead_letters = [unread.dead_letter] if unread.dead_letter else []
         for raw in unread.items:
-            try:
-                events.extend(self.parse_item(unread.source, unread.received_at, raw, unread.delivery_id))
-            except Unreadable as error:
+            found, error = self.parse_item(unread.source, unread.received_at, raw, unread.delivery_id)
+            events += found
+            if error:
                 is_item = not unread.is_whole
-                dead_letters.append(DeadLetter(unread.source, unread.received_at, raw, str(error), is_item))
+                dead_letters.append(DeadLetter(unread.source, unread.received_at, raw, error, is_item))
         return Batch(events, dead_letters, token=unread.token)
 
     @final
-    def parse_item(self, source: str, received_at: datetime, raw: bytes, delivery_id: str | None = None) -> list[Event]:
-        """Raises Unreadable, also where the adapter stumbles over what its author did not foresee."""
-        value, payload = self.decode(raw)
+    def parse_item(
+        self, source: str, received_at: datetime, raw: bytes, delivery_id: str | None = None
+    ) -> tuple[Sequence[Event], str]:
+        """The events in an item; and what is wrong with it, where not all of it could be read.
+
+        Never raises, also where the adapter stumbles over what its author did not foresee.
+        """
+        events: list[Event] = []
+        faults: list[str] = []
         try:
-            events = list(self.read(Item(source, self.name, received_at, value, payload, raw, delivery_id)))
+            value, payload = self.decode(raw)
+            for event in self.read(Item(source, self.name, received_at, value, payload, raw, delivery_id)):
+                if fault := fault_in(event):
+                    faults.append(fault)
+                else:
+                    events.append(event)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise error if isinstance(error, Unreadable) else Unreadable(f"{type(error).__name__}: {error}") from error
-        for event in events:
-            if event.type in CONSENT_TYPES and event.email_address is None:
-                raise Unreadable(f"{event.type} without an e-mail address")
-        return events
+            faults.append(
+                str(error) if isinstance(error, Unreadable) and str(error) else f"{type(error).__name__}: {error}"
+            )
+        return events, "; ".join(faults)
 
     def decode(self, raw: bytes) -> tuple[Any, bytes]:
         """An item's value, and JSON text of it that can be stored."""
@@ -287,3 +297,12 @@ class Adapter(ABC):
             return None
         name = hashlib.sha256(f"{request.source}:{token}".encode()).hexdigest()
         return Token(name, hashlib.sha256(request.body).hexdigest())
+
+
+def fault_in(event: Event) -> str:
+    """Nothing, or what makes its word on consent nobody's."""
+    if event.type not in CONSENT_TYPES or is_address(event.email_address):
+        return ""
+    if event.email_address is None:
+        return f"{event.type} without an e-mail address"
+    return f"{event.type} by {event.email_address[:40]!r}, which is no e-mail address"

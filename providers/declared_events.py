@@ -12,7 +12,7 @@ import msgspec
 from pydantic import BeforeValidator, Field, model_validator
 
 from providers.decoding import Unreadable, decode, elements, elements_of, encode, fields_strictly, text
-from providers.events import BounceClass, Event, EventType, Item, address, folded, iso, moment
+from providers.events import BounceClass, Event, EventType, Item, addresses, folded, iso, moment
 from providers.faults import Declaration, fault, refuse
 
 Path = tuple[str, ...]
@@ -294,7 +294,7 @@ def text_at(record: Any, paths: Iterable[Path]) -> str | None:
 def addresses_at(record: Any, paths: Iterable[Path]) -> Sequence[str | None]:
     """What is no address is passed over: an id or a name in its place would be nobody's opt-out."""
     for path in paths:
-        if found := [each for leaf in leaves(record, path) if (each := address(leaf)) and "@" in each]:
+        if found := [each for leaf in leaves(record, path) for each in addresses(leaf)]:
             return found
     return [None]
 

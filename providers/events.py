@@ -16,6 +16,12 @@ MILLISECOND = timedelta(milliseconds=1)
 # The longest e-mail address has 320 characters (RFC 3696): what is longer is none.
 ADDRESS_LIMIT = 320
 
+# Looser than any standard, but nothing that names several people or nobody: a joined list, a name, "REDACTED". A quoted
+# local part with a blank in it is refused too: so rare, and so easily a name, that somebody should look.
+ADDRESS = re.compile(r"[^\s,;<>]+@[^\s,;<>]+")
+# Of a list, what lies between commas or semicolons that are not quoted.
+LISTED = re.compile(r'(?:"[^"]*"|[^",;]+)++')
+
 IN_BRACKETS = re.compile(r"<([^<>]*)>\s*$")
 UNSEEN = "".join(map(chr, range(0x21))) + "\x7f\ufffd\ufeff\u00a0\u200b"
 
@@ -126,6 +132,17 @@ def address(text: object) -> str | None:
         text = bracketed[1]
     text = text.strip(UNSEEN)
     return text if 0 < len(text) <= ADDRESS_LIMIT else None
+
+
+def is_address(text: str | None) -> bool:
+    return text is not None and ADDRESS.fullmatch(text) is not None
+
+
+def addresses(text: object) -> list[str]:
+    """The bare address of each in a text that may name several, `a@b, "Doe, Jo" <c@d>`; what is none is passed over."""
+    # Not email.utils: what it makes of a list that is not to the letter depends on the patch level of Python.
+    several = LISTED.findall(text) if isinstance(text, str) and ("," in text or ";" in text) else [text]
+    return [found for each in several if (found := address(each)) and "@" in found]
 
 
 def folded(email_address: str | None) -> str | None:

@@ -21,7 +21,7 @@ from providers.decoding import (
     shaped,
     text,
 )
-from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
+from providers.events import BounceClass, Event, EventType, Item, address, addresses, folded, moment
 from providers.signing import check_fresh, check_hmac, hmac_hex
 
 # Mailgun retries for 8 hours and advises not to be strict.
@@ -155,9 +155,9 @@ class Mailgun(Adapter):
         if not isinstance(item.value, dict):
             raise Unreadable(f"not an object but {type(item.value).__name__}")
         if EVENT in item.value:
-            return [read_event(item, shaped(Payload, item.value[EVENT]))]
+            return read_events(item, shaped(Payload, item.value[EVENT]))
         if "event" in item.value:
-            return [read_event(item, shaped(Payload, from_form(item.value)))]
+            return read_events(item, shaped(Payload, from_form(item.value)))
         if "recipient" in item.value or "sender" in item.value:
             return [read_inbound(item)]
         raise Unreadable("neither event-data nor the fields of a form")
@@ -259,12 +259,16 @@ def from_form(fields: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def read_event(item: Item, payload: Payload) -> Event:
+def read_events(item: Item, payload: Payload) -> Sequence[Event]:
+    """One; but for a rejection, which may name nobody: then it is about each whom the message was to."""
+    if payload.recipient or payload.event != "rejected":
+        return [read_event(item, payload, address(payload.recipient))]
+    several: Sequence[str | None] = addresses(payload.message_headers.get("to"))
+    return [read_event(item, payload, each) for each in several or [None]]
+
+
+def read_event(item: Item, payload: Payload, email_address: str | None) -> Event:
     kind = event_type(payload)
-    recipient = (
-        payload.recipient if payload.recipient or payload.event != "rejected" else payload.message_headers.get("to")
-    )
-    email_address = address(recipient)
     return Event(
         item=item,
         natural_key=(

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from providers.decoding import Shape, inside, shaped, text
-from providers.events import BounceClass, Event, EventType, Item, address, folded, iso, moment
+from providers.events import BounceClass, Event, EventType, Item, address, addresses, folded, iso, moment
 from providers.standard_signed import Scheme, StandardAdapter
 
 SVIX = Scheme(headers=("svix", "webhook"))
@@ -141,7 +141,7 @@ def recipients(payload: Payload) -> Sequence[str | None]:
     data = payload.data
     sent = data.get("from") if payload.type == "email.received" else data.get("email") or data.get("to")
     several = sent if isinstance(sent, list) else [sent]
-    return [found for each in several if (found := address(each))] or [None]
+    return [found for each in several for found in addresses(each)] or [None]
 
 
 def topic_changes(data: Mapping[str, Any]) -> Sequence[tuple[EventType, str | None]]:

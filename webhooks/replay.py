@@ -9,7 +9,6 @@ from db.database import Row, query
 from db.reports import dead_letters
 from db.store import Receipt, Store
 from providers.adapter import Adapter, Batch, DeadLetter, Verified, WebhookRequest
-from providers.decoding import Unreadable
 from webhooks.consent import decide
 from webhooks.source import Source
 
@@ -51,10 +50,8 @@ async def replay_one(store: Store, sources: Mapping[str, Source], row: Row) -> t
 def read_again(adapter: Adapter, row: Row) -> Batch:
     letter = DeadLetter(row["source"], row["received_at"], row["body"], row["error"], row["is_item"])
     if letter.is_item:
-        try:
-            return Batch(adapter.parse_item(letter.source, letter.received_at, letter.body))
-        except Unreadable as error:
-            return Batch(dead_letters=[replace(letter, error=str(error))])
+        events, error = adapter.parse_item(letter.source, letter.received_at, letter.body)
+        return Batch(events, [replace(letter, error=error)] if error else [])
     # What was verified when it came in needs no proof again; nor is its one-time token asked for.
     request = Verified(WebhookRequest(source=letter.source, body=letter.body, received_at=letter.received_at))
     return replace(adapter.parse(request), token=None)

@@ -343,6 +343,7 @@ UNSUB = {"event": "unsub", "email": "ada@example.test"}
         ({"a": {"0": "ada@x.test"}}, "a.0", ["ada@x.test"]),
         ({"a": "text"}, "a.b", [None]),
         ({"b": "bob@x.test"}, ["a", "b"], ["bob@x.test"]),
+        ({"a": "ada@x.test, Bob <bob@x.test>"}, "a", ["ada@x.test", "bob@x.test"]),
         ({"a": "usr_1", "b": "bob@x.test"}, ["a", "b"], ["bob@x.test"]),
         ({"a": "ada@x.test", "b": "bob@x.test"}, ["a", "b"], ["ada@x.test"]),
     ],

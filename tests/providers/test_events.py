@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import providers
 from providers.adapter import Adapter
 from providers.decoding import encode
-from providers.events import Event, address, event_id, moment
+from providers.events import Event, address, addresses, event_id, is_address, moment
 from tests.providers.payloads import parsed
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -112,6 +112,58 @@ def test_two_providers_keys_are_never_one() -> None:
 )
 def test_an_address_is_found_in_what_providers_write(text: object, bare: str | None) -> None:
     assert address(text) == bare
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("Ada <ada@x.test>", ["ada@x.test"]),
+        ("ada@x.test, bob@x.test", ["ada@x.test", "bob@x.test"]),
+        ("Ada <ada@x.test>,Bob <bob@x.test>;", ["ada@x.test", "bob@x.test"]),
+        ("ada@x.test;bob@x.test", ["ada@x.test", "bob@x.test"]),
+        ('"Lovelace, Ada" <ada@x.test>, bob@x.test', ["ada@x.test", "bob@x.test"]),
+        ("Lovelace, Ada <ada@x.test>", ["ada@x.test"]),
+        ('"Eve, <bob@x.test>" <eve@x.test>', ["eve@x.test"]),
+        ('"Ada <ada@x.test>, bob@x.test', ["ada@x.test", "bob@x.test"]),
+        ("ada@x.test, , REDACTED", ["ada@x.test"]),
+        ("REDACTED", []),
+        (",", []),
+        (None, []),
+        (["ada@x.test"], []),
+    ],
+)
+def test_several_addresses_may_lie_in_one_text(text: object, bare: list[str]) -> None:
+    assert addresses(text) == bare
+
+
+def test_a_long_list_is_read_in_time() -> None:
+    assert len(addresses("a@x.test," * 100_000)) == 100_000
+    assert addresses('",' * 500_000 + '"') == []
+
+
+@pytest.mark.parametrize("text", ["ada@x.test", "ada+news@x.test", "o'neil@x.test", "é@x.test", '"ada"@x.test', "a@b"])
+def test_an_address_names_one_mailbox(text: str) -> None:
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "ada", "REDACTED", "5", "@x.test", "ada@", "a@x.test,b@x.test", "a@x b@x", "Ada <a@x", "a@x;b@x"]
+)
+def test_what_names_none_or_several_is_no_address(text: str | None) -> None:
+    assert not is_address(text)
+
+
+@pytest.mark.parametrize("email", ["ada", "REDACTED", 5, "ada@x.test, bob@x.test", "ada lovelace@x.test"])
+def test_an_opt_out_of_what_is_no_address_is_a_dead_letter(sendgrid: Adapter, email: Any) -> None:
+    items = [{"event": event, "email": email, "timestamp": 1513299569} for event in ("unsubscribe", "open")]
+    batch = parsed(sendgrid, encode([*items, items[0] | {"email": "eve@x.test"}]))
+    assert [(event.type, event.email_address) for event in batch.events] == [
+        ("opened", str(email)),
+        ("unsubscribed", "eve@x.test"),
+    ]
+    assert [letter.error for letter in batch.dead_letters] == [
+        f"unsubscribed by {str(email)!r}, which is no e-mail address"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -143,3 +143,15 @@ async def test_each_signed_sample_has_a_token_of_its_own() -> None:
     samples = [mailgun().sample("unsubscribed", "ada@example.test", at, number) for number in range(3)]
     requests = [replace(each, received_at=at) for each in mailgun().sign(samples, at)]
     assert len({mailgun().token(await mailgun().verify(each)) for each in requests}) == 3
+
+
+def test_a_rejection_is_of_each_whom_the_message_was_to() -> None:
+    rejected = {"event": "rejected", "id": "1", "timestamp": 1700000000.5}
+    headers = {"to": 'Ada <ada@example.test>, "B, ob" <bob@example.test>', "message-id": "m"}
+    body = encode({"signature": PROOF, "event-data": {**rejected, "message": {"headers": headers}}})
+    events = parsed(mailgun(), body).events
+    assert [(event.type, event.email_address) for event in events] == [
+        (EventType.DROPPED, "ada@example.test"),
+        (EventType.DROPPED, "bob@example.test"),
+    ]
+    assert len({event.id for event in events}) == 2

@@ -91,6 +91,14 @@ def test_a_complaint_opts_out_each_recipient_for_it_does_not_say_which_one_compl
     assert len({event.id for event in events}) == 2
 
 
+@pytest.mark.parametrize(
+    "to", ["Ada <ada@example.test>, Bob <bob@example.test>", ["ada@example.test, bob@example.test"]]
+)
+def test_recipients_may_lie_in_one_text(to: Any) -> None:
+    events = read("email.complained", {"email_id": "e1", "to": to})
+    assert [event.email_address for event in events] == ["ada@example.test", "bob@example.test"]
+
+
 def test_what_differs_is_another_event_and_what_is_sent_again_is_not() -> None:
     click = {"email_id": "e1", "to": ["ada@example.test"], "click": {"link": "https://a"}}
     others = [

@@ -61,6 +61,16 @@ def test_a_recipient_that_cannot_be_read_costs_no_other(odd: Any) -> None:
     assert decided(message) == {(BOB, ""): False}
 
 
+def test_a_recipient_that_is_no_address_is_kept_and_costs_no_other() -> None:
+    recipients = [{"emailAddress": "REDACTED"}, {"emailAddress": BOB}]
+    body = json.dumps(with_details(COMPLAINT, "complaint", complainedRecipients=recipients)).encode()
+    batch = parsed(ses(), body)
+    assert [event.email_address for event in batch.events] == [BOB]
+    assert [(letter.body, letter.error) for letter in batch.dead_letters] == [
+        (body, "complained by 'REDACTED', which is no e-mail address")
+    ]
+
+
 @pytest.mark.parametrize("odd", [None, 5, [], {}, "", [None]])
 def test_a_complaint_that_names_nobody_is_of_all_who_got_the_mail(odd: Any) -> None:
     message = with_details(COMPLAINT, "complaint", complainedRecipients=odd)
