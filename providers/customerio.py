@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from pydantic import Field
@@ -40,7 +41,8 @@ PREFERENCES = "cio_subscription_preferences_changed"
 # Others are messages that are no e-mail: `sms`, `push`, …
 OBJECTS = {None, "email", "customer"}
 CHOICES = {"true": EventType.RESUBSCRIBED, "false": EventType.UNSUBSCRIBED}
-TEMPORARY = re.compile(r"\b4\.\d{1,3}\.\d{1,3}\b")
+# An enhanced status code; no part of an IP address or a name.
+STATUS = re.compile(r"(?<![\w.])([245])\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 
 
 class Payload(Shape):
@@ -159,10 +161,11 @@ def named(payload: Payload) -> tuple[str | None, str]:
     return object_type, metric
 
 
-def meanings(object_type: str | None, metric: str, data: Mapping[str, Any]) -> list[tuple[EventType, str | None]]:
+def meanings(object_type: str | None, metric: str, data: Mapping[str, Any]) -> Iterable[tuple[EventType, str | None]]:
     """Each with the topic that it is about; None for everything."""
     if metric == PREFERENCES:
-        return list(choices(preferences(data.get("content")))) or [(EventType.UNKNOWN, None)]
+        found = choices(preferences(data.get("content")))
+        return chain([next(found, (EventType.UNKNOWN, None))], found)
     return [(TYPES.get(metric, EventType.UNKNOWN) if object_type in OBJECTS else EventType.UNKNOWN, None)]
 
 
@@ -175,13 +178,16 @@ def preferences(content: Any) -> dict[str, Any]:
 
 
 def choices(chosen: dict[str, Any]) -> Iterator[tuple[EventType, str | None]]:
-    """Of topics and channels; of these the only one that is ours stands for everything."""
-    channels = inside(chosen, "channels")
-    topics = inside(chosen, "topics") if {"topics", "channels"} & chosen.keys() else chosen
-    for topic, choice in ((None, channels.get("email")), *topics.items()):
+    """Of topics and channels; of these the only one that is ours stands for everything. Raises Unreadable at last."""
+    channels = chosen.get("channels")
+    topics = chosen.get("topics") if {"topics", "channels"} & chosen.keys() else chosen
+    for topic, choice in ((None, inside(channels).get("email")), *inside(topics).items()):
         if kind := CHOICES.get(str(choice).lower()):
             yield kind, topic
+    if not all(isinstance(each, dict) or each in (None, []) for each in (channels, topics)):
+        raise Unreadable("topics or channels that are no object")
 
 
 def bounce_class(failure: str | None) -> BounceClass:
-    return BounceClass.SOFT if TEMPORARY.search(failure or "") else BounceClass.HARD
+    status = STATUS.search(failure or "")
+    return BounceClass.SOFT if status and status[1] == "4" else BounceClass.HARD

@@ -1,12 +1,12 @@
 """Resend: one event a request, signed as Standard Webhooks say, under Svix's header names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
-from providers.decoding import Shape, inside, shaped, text
+from providers.decoding import Shape, Unreadable, inside, shaped, text
 from providers.events import BounceClass, Event, EventType, Item, address, addresses, folded, iso, moment
 from providers.standard_signed import Scheme, StandardAdapter
 
@@ -28,6 +28,13 @@ TYPES = {
 }
 
 SUBSCRIPTIONS = {"opt_out": EventType.UNSUBSCRIBED, "opt_in": EventType.RESUBSCRIBED}
+# `unsubscribed`, in lower case: a snapshot, so that somebody is not is no word of theirs.
+UNSUBSCRIBED = {
+    **dict.fromkeys(("true", "1"), EventType.UNSUBSCRIBED),
+    **dict.fromkeys(("false", "0", "none"), EventType.UNKNOWN),
+}
+# In whose data an opt-out may lie.
+ABOUT_PEOPLE = ("contact.", "suppression.")
 
 # A bounce of something that was never sent, as it was told before there was email.suppressed.
 SUPPRESSED = {"Suppressed", "OnAccountSuppressionList"}
@@ -75,9 +82,11 @@ class Resend(StandardAdapter):
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, item.value)
+        if payload.type.startswith(ABOUT_PEOPLE) and not payload.data:
+            raise Unreadable(f"{payload.type} without its data")
         if payload.type == "contact.topics.updated":
             person = address(payload.data.get("email"))
-            return [event(item, payload, person, kind, topic) for kind, topic in topic_changes(payload.data)]
+            return (event(item, payload, person, kind, topic) for kind, topic in topic_changes(payload.data))
         return [event(item, payload, each, event_type(payload)) for each in recipients(payload)]
 
     def sample(self, event: str, email_address: str, at: datetime, number: int) -> dict[str, Any]:
@@ -144,28 +153,37 @@ def recipients(payload: Payload) -> Sequence[str | None]:
     return [found for each in several for found in addresses(each)] or [None]
 
 
-def topic_changes(data: Mapping[str, Any]) -> Sequence[tuple[EventType, str | None]]:
-    """Only topics that have changed are listed."""
+def topic_changes(data: Mapping[str, Any]) -> Iterator[tuple[EventType, str | None]]:
+    """Only topics that have changed are listed. Raises Unreadable, after all that can be read."""
     topics = data.get("topics")
-    changes = [
-        (SUBSCRIPTIONS.get(str(each.get("subscription")), EventType.UNKNOWN), text(each.get("id")))
-        for each in (topics if isinstance(topics, list) else [])
-        if isinstance(each, dict)
-    ]
-    return changes or [(EventType.UNKNOWN, None)]
+    if topics == []:
+        yield EventType.UNKNOWN, None
+    several = topics if isinstance(topics, list) else [topics]
+    kinds = [SUBSCRIPTIONS.get(str(inside(each).get("subscription")).lower()) for each in several]
+    for each, kind in zip(several, kinds, strict=True):
+        if kind:
+            yield kind, text(each.get("id"))
+    if not all(kinds):
+        raise Unreadable("a topic that is neither opt_in nor opt_out")
 
 
 def event_type(payload: Payload) -> EventType:
     match payload.type:
-        case "contact.created" | "contact.updated" if str(payload.data.get("unsubscribed")).lower() == "true":
-            # A snapshot: that somebody is not unsubscribed is no word of theirs.
-            return EventType.UNSUBSCRIBED
+        case "contact.created" | "contact.updated":
+            return unsubscribed(payload.data.get("unsubscribed"))
         case "suppression.added" if payload.data.get("origin") == "complaint":
             return EventType.COMPLAINED
         case "email.bounced" if is_suppressed(inside(payload.data, "bounce")):
             return EventType.DROPPED
         case _:
             return TYPES.get(payload.type, EventType.UNKNOWN)
+
+
+def unsubscribed(sent: object) -> EventType:
+    kind = UNSUBSCRIBED.get(str(sent).lower())
+    if kind is None:
+        raise Unreadable("unsubscribed is neither true nor false")
+    return kind
 
 
 def is_suppressed(bounce: Mapping[str, Any]) -> bool:

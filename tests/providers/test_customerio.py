@@ -10,7 +10,7 @@ import pytest
 from providers.adapter import NotVerified, WebhookRequest
 from providers.customerio import CustomerIo
 from providers.decoding import encode
-from providers.events import Event, EventType
+from providers.events import BounceClass, Event, EventType
 from tests.providers.payloads import parsed
 from webhooks.consent import TopicPolicy, decisions_of
 
@@ -83,14 +83,29 @@ def preferences(content: Any) -> dict[str, bool]:
         ('{"topics":{"topic_7":"false","topic_8":null,"topic_9":[]}}', {"topic_7": False}),
         ({"topics": {"topic_7": False}}, {"topic_7": False}),
         ('{"topics":{}}', {}),
-        ('{"topics":[false]}', {}),
+        ('{"topics":null,"channels":[]}', {}),
+        ('{"topics":[{"id":"topic_7","subscribed":false}],"channels":{"email":false}}', {"": False}),
     ],
 )
 def test_preferences_withdraw_but_never_grant(content: Any, topics: dict[str, bool]) -> None:
     assert preferences(content) == topics
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", "\ud800", 5])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        "\ud800",
+        5,
+        '{"topics":[false]}',
+        '{"topics":"topic_7"}',
+        '{"channels":[{"email":false}]}',
+        {"topics": [{"id": "topic_7", "subscribed": False}]},
+    ],
+)
 def test_preferences_that_cannot_be_read_are_kept_as_a_dead_letter(content: Any) -> None:
     value = {"metric": "cio_subscription_preferences_changed", "data": {"email_address": "a@b", "content": content}}
     batch = parsed(ADAPTER, json.dumps(value).encode())
@@ -138,3 +153,19 @@ def test_a_number_to_text_to_is_no_address() -> None:
 )
 def test_samples_that_share_an_event_id_are_events_of_their_own(change: dict[str, Any]) -> None:
     assert events(**change)[0].id != events()[0].id
+
+
+@pytest.mark.parametrize(
+    ("failure", "bounce_class"),
+    [
+        ("550 5.1.1 <ada@example.test>: user unknown (host 4.31.198.44)", BounceClass.HARD),
+        ("host 4.31.198.44 said: 550 5.1.1 user unknown", BounceClass.HARD),
+        ("452 4.2.2 mailbox full; before that 5.1.1", BounceClass.SOFT),
+        ("mailbox full, 4.2.2.", BounceClass.SOFT),
+        ("host mx4.2.2.example", BounceClass.HARD),
+        (None, BounceClass.HARD),
+    ],
+)
+def test_the_first_status_code_says_whether_a_bounce_lasts(failure: str | None, bounce_class: BounceClass) -> None:
+    [event] = events(object_type="email", metric="bounced", data={"failure_message": failure})
+    assert event.bounce_class == bounce_class

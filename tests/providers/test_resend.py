@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from providers.adapter import NotVerified, Verified, WebhookRequest
+from providers.adapter import Batch, NotVerified, Verified, WebhookRequest
 from providers.decoding import encode
 from providers.events import Event
 from providers.resend import Resend
@@ -41,14 +41,14 @@ def test_an_api_key_is_no_signing_secret(key: str) -> None:
         Resend("resend", [key])
 
 
-def read(
-    kind: str, data: dict[str, Any], delivery_id: str = "msg_1", at: str = "2026-02-12T10:00:00.000Z"
-) -> list[Event]:
+def parse(kind: str, data: Any, delivery_id: str = "msg_1", at: str = "2026-02-12T10:00:00.000Z") -> Batch:
     headers = {f"svix-{name}": delivery_id for name in ("id", "timestamp", "signature")}
     body = encode({"type": kind, "created_at": at, "data": data})
-    return list(
-        Resend("resend", [KEY]).parse(Verified(WebhookRequest(source="resend", body=body, headers=headers))).events
-    )
+    return Resend("resend", [KEY]).parse(Verified(WebhookRequest(source="resend", body=body, headers=headers)))
+
+
+def read(*told: Any, **others: Any) -> list[Event]:
+    return list(parse(*told, **others).events)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,14 @@ def read(
         ("contact.topics.updated", {"topics": [{"id": "t", "subscription": "opt_out"}]}, {"t": False}),
         ("contact.topics.updated", {"topics": [{"subscription": "opt_out"}]}, {"": False}),
         ("contact.topics.updated", {"topics": [{"id": "t", "subscription": "opt_in"}]}, {}),
-        ("contact.topics.updated", {"topics": [{"id": "t", "subscription": "paused"}]}, {}),
-        ("contact.topics.updated", {}, {}),
+        ("contact.topics.updated", {"topics": [{"id": "t", "subscription": "OPT_OUT"}]}, {"t": False}),
+        ("contact.topics.updated", {"topics": {"id": "t", "subscription": "opt_out"}}, {"t": False}),
+        ("contact.topics.updated", {"topics": []}, {}),
+        ("contact.updated", {"unsubscribed": 1}, {"": False}),
+        ("contact.updated", {"unsubscribed": "1"}, {"": False}),
+        ("contact.updated", {"unsubscribed": "True"}, {"": False}),
+        ("contact.updated", {"unsubscribed": 0}, {}),
+        ("contact.updated", {"unsubscribed": None}, {}),
         ("suppression.added", {"origin": "complaint"}, {"": False}),
         ("suppression.added", {"origin": "bounce"}, {}),
         ("suppression.added", {"origin": "manual"}, {}),
@@ -82,7 +88,28 @@ def test_an_event_decides_what_it_says(kind: str, data: dict[str, Any], topics: 
 def test_one_unreadable_change_of_a_topic_costs_none_of_the_others() -> None:
     topics = [None, "t", {"id": ["t"], "subscription": {}}, {"id": "b", "subscription": "opt_out"}]
     events = read("contact.topics.updated", {"email": "ada@example.test", "topics": topics})
-    assert [(event.type, event.topic) for event in events] == [("unknown", None), ("unsubscribed", "b")]
+    assert [(event.type, event.topic) for event in events] == [("unsubscribed", "b")]
+    assert len(parse("contact.topics.updated", {"email": "ada@example.test", "topics": topics}).dead_letters) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("contact.topics.updated", {}),
+        ("contact.topics.updated", {"topics": "t"}),
+        ("contact.topics.updated", {"topics": [{"id": "t", "subscription": "paused"}]}),
+        ("contact.topics.updated", {"topics": [{"id": "t"}]}),
+        ("contact.updated", {"unsubscribed": "since yesterday"}),
+        ("contact.updated", {"unsubscribed": [True]}),
+        ("contact.updated", [{"unsubscribed": True}]),
+        ("contact.topics.updated", [{"topics": [{"id": "t", "subscription": "opt_out"}]}]),
+        ("suppression.added", [{"origin": "complaint"}]),
+        ("contact.updated", None),
+    ],
+)
+def test_what_may_be_an_opt_out_but_cannot_be_read_is_a_dead_letter(kind: str, data: Any) -> None:
+    batch = parse(kind, {"email": "ada@example.test", **data} if isinstance(data, dict) else data)
+    assert (len(batch.events), len(batch.dead_letters)) == (0, 1)
 
 
 def test_a_complaint_opts_out_each_recipient_for_it_does_not_say_which_one_complained() -> None:
