@@ -9,13 +9,16 @@ import msgspec
 from pydantic import Field
 
 from providers.decoding import (
+    WHITESPACE,
     Shape,
     Unreadable,
     decode,
     elements,
+    elements_of_broken,
     encode,
     fields_strictly,
     given,
+    in_utf8,
     inside,
     json_in,
     shaped,
@@ -56,6 +59,8 @@ TYPES = {
 
 OPT_OUTS = {EventType.UNSUBSCRIBED, EventType.COMPLAINED}
 
+# A field of an object that is not JSON as a whole.
+FIELD = re.compile(rb'"([^"\\]*)"\s*:\s*(.*)', re.DOTALL)
 ARRAY_OF_OBJECTS = re.compile(rb"\[\s*\{")
 
 
@@ -163,7 +168,7 @@ class Brevo(UnsignedAdapter):
 
 
 def fields_in(body: bytes) -> Mapping[str, bytes]:
-    """The fields of an object, as they were sent where that is JSON to the letter; none of what is no object."""
+    """The fields of an object, as they were sent where that is JSON to the letter, or broken; none of what is no object."""
     try:
         return {name: bytes(each) for name, each in fields_strictly(body).items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -171,7 +176,8 @@ def fields_in(body: bytes) -> Mapping[str, bytes]:
     try:
         value, _ = decode(body)
     except Unreadable:
-        return {}
+        found = map(FIELD.fullmatch, elements_of_broken(in_utf8(body).strip(WHITESPACE)))
+        return {field[1].decode(errors="replace"): field[2] for field in found if field}
     return {name: encode(each) for name, each in inside(value).items()}
 
 

@@ -138,8 +138,10 @@ class Events(Declaration):
         """The records in a body. Raises Unreadable."""
         if not self.items:
             return elements(body)
-        *outer, name = self.items
-        return [each for envelope in elements(body) for each in elements_of(inner(envelope, outer), name)]
+        envelopes = list(elements(body))
+        if len(envelopes) == 1:
+            return records_in(body, self.items)
+        return [each for envelope in envelopes for each in records_or_envelope(envelope, self.items)]
 
     def read(self, item: Item) -> list[Event]:
         """Raises Unreadable."""
@@ -227,6 +229,19 @@ class Events(Declaration):
         body: dict[str, Any] = {}
         put(body, self.items, list(samples))
         return [encode(body)]
+
+
+def records_in(envelope: bytes, items: Path) -> Iterable[bytes]:
+    *outer, name = items
+    return elements_of(inner(envelope, outer), name)
+
+
+def records_or_envelope(envelope: bytes, items: Path) -> Iterable[bytes]:
+    """Of several envelopes, one without its list costs no other."""
+    try:
+        return records_in(envelope, items)
+    except Unreadable:
+        return [envelope]
 
 
 def inner(body: bytes, names: Iterable[str]) -> bytes:

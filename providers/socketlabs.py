@@ -40,7 +40,7 @@ FAILURES: Mapping[str, tuple[EventType, BounceClass | None]] = {
 }
 
 WRAPPED = re.compile(rb'\s*\{\s*"data"\s*:')
-SECRET = re.compile(rb'"SecretKey"\s*:\s*"[^"]*"', re.IGNORECASE)
+SECRET = re.compile(rb'"SecretKey"\s*:\s*"[^"]*"?', re.IGNORECASE)
 
 
 class Payload(Shape):
@@ -87,7 +87,8 @@ class SocketLabs(Adapter):
     }
 
     async def verify(self, request: WebhookRequest) -> Verified:
-        events = [fields_of(record) for record in records(request.body)]
+        # What cannot be read beside what proves the request is a dead letter.
+        events = [event for record in records(request.body) if (event := fields_of(record)) is not None]
         if not all(isinstance(event.get("secretkey"), str) for event in events) or not events:
             raise NotVerified("no SecretKey in the body, or not in all of its events")
         for event in events:
@@ -96,14 +97,14 @@ class SocketLabs(Adapter):
 
     async def handshake(self, request: WebhookRequest) -> Answer | None:
         """*Validate* wants something back: the key that it has sent for that, or else the secret one."""
-        event = fields_of(request.body)
+        event = fields_of(request.body) or {}
         if event.get("type") != "Validation":
             return None
         name = "ValidationKey" if "validationkey" in event else "SecretKey"
         return Answer(encode({name: event.get(name.lower())}))
 
     def split(self, body: bytes) -> Iterable[bytes]:
-        return map(without_secret, records(body))
+        return (without_secret(record, self.keys) for record in records(body))
 
     def read(self, item: Item) -> Iterable[Event]:
         payload = shaped(Payload, in_lower_case(item.value))
@@ -159,24 +160,27 @@ class SocketLabs(Adapter):
 def records(body: bytes) -> Iterable[bytes]:
     """The events in a body, as they were sent. An example of SocketLabs' own has one in an object called `data`."""
     for raw in elements(body):
-        fields = fields_of(raw) if WRAPPED.match(raw) else {}
-        yield encode(fields["data"]) if fields.keys() == {"data"} else raw
+        fields = fields_of(raw) if WRAPPED.match(raw) else None
+        yield encode(fields["data"]) if fields and fields.keys() == {"data"} else raw
 
 
-def without_secret(record: bytes) -> bytes:
+def without_secret(record: bytes, keys: Iterable[str]) -> bytes:
     try:
         return without(record, "SecretKey")
     except Unreadable:
-        # No event, and so never verified; but should it be kept unverified, then not with this.
-        return SECRET.sub(b"", record)
+        # Wherever it lies in what is no event: it is not to be kept.
+        kept = SECRET.sub(b"", record)
+        for key in keys:
+            kept = kept.replace(key.encode(), b"")
+        return kept
 
 
-def fields_of(record: bytes) -> dict[str, Any]:
-    """None of what is no event."""
+def fields_of(record: bytes) -> dict[str, Any] | None:
+    """None where it cannot be read."""
     try:
         return in_lower_case(decode(record)[0])
     except Unreadable:
-        return {}
+        return None
 
 
 def in_lower_case(value: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Unisender Go and UniOne: many events a request; its proof, an MD5 that knows the API key, lies in the body."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,20 @@ from typing import Any
 from pydantic import Field
 
 from providers.adapter import Adapter, NotVerified, Proof, Verified, WebhookRequest
-from providers.decoding import Shape, Unreadable, decode, elements_of, encode, inside, shaped, text, without
+from providers.decoding import (
+    Shape,
+    Unreadable,
+    array_in_broken,
+    decode,
+    elements_of,
+    elements_of_broken,
+    encode,
+    in_utf8,
+    inside,
+    shaped,
+    text,
+    without,
+)
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import same
 
@@ -16,6 +30,9 @@ from providers.signing import same
 BATCH = 100
 
 STATUS = "transactional_email_status"
+USERS = "events_by_user"
+
+AUTH = re.compile(rb'"auth"\s*:\s*"([0-9a-f]{32})"')
 
 TYPES = {
     "accepted": EventType.ACCEPTED,
@@ -73,8 +90,7 @@ class UnisenderGo(Adapter):
     }
 
     async def verify(self, request: WebhookRequest) -> Verified:
-        # Nothing may follow the document: who has seen a signed body could go on with it and with its MD5.
-        auth = inside(value_of(request.body)).get("auth")
+        auth = auth_in(request.body)
         if not isinstance(auth, str) or len(auth) != 32:
             raise NotVerified("no MD5 called auth in the body")
         before, found, after = request.body.partition(auth.encode())
@@ -83,10 +99,9 @@ class UnisenderGo(Adapter):
         return Verified(request)
 
     def split(self, body: bytes) -> Iterable[bytes]:
-        value, _ = decode(body)
-        if "events_by_user" not in inside(value):
+        if is_single(body):
             return [without(body, "auth")]
-        return [event for user in elements_of(body, "events_by_user") for event in events_of(user)]
+        return [event for user in users_in(body) for event in events_of(user)]
 
     def read(self, item: Item) -> Iterable[Event]:
         name = text(inside(item.value).get("event_name"))
@@ -153,11 +168,37 @@ def md5(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def value_of(body: bytes) -> Any:
+def auth_in(body: bytes) -> Any:
+    """Also of a body with something broken in it, but of none that was continued.
+
+    Who has seen a signed body can go on with it and with its MD5, not knowing the key; but only behind a padding that
+    holds NULs (it ends with the length, of which four bytes are 0 up to 512 MiB), and there are none in a JSON document.
+    """
     try:
-        return decode(body)[0]
+        return inside(decode(body)[0]).get("auth")
     except Unreadable as error:
-        raise NotVerified(f"no proof to be found in the body: {error}") from None
+        if b"\0" in body or not body.rstrip().endswith(b"}"):
+            raise NotVerified(f"no proof to be found in the body: {error}") from None
+        found = AUTH.search(body)
+        return found and found[1].decode()
+
+
+def is_single(body: bytes) -> bool:
+    try:
+        return USERS not in inside(decode(body)[0])
+    except Unreadable:
+        return False
+
+
+def users_in(body: bytes) -> Iterable[bytes]:
+    try:
+        return elements_of(body, USERS)
+    except Unreadable:
+        # One user, and in their events something broken.
+        users = list(elements_of_broken(array_in_broken(in_utf8(body), USERS)))
+        if not users:
+            raise
+        return users
 
 
 def events_of(user: bytes) -> Iterable[bytes]:

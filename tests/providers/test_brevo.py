@@ -92,6 +92,22 @@ def test_a_broken_event_costs_its_neighbours_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    "envelope",
+    [b'{"events":[%b,{"event":]}', b' {"n":2,"events":[%b,{"event":}],"x":[]}\n', b'{"events":[%b,{"event":'],
+)
+def test_nor_does_it_in_a_batch_that_is_an_object(envelope: bytes) -> None:
+    batch = parsed(Brevo("brevo", [KEY]), envelope % encode(EVENT))
+    assert [event.id for event in batch.events] == [read(EVENT).id]
+    assert len(batch.dead_letters) == 1
+
+
+def test_a_broken_event_that_has_a_list_is_kept_whole() -> None:
+    body = encode(EVENT | {"list_id": [{"a": 1}]})[:-1] + b',"x":}'
+    batch = parsed(Brevo("brevo", [KEY]), body)
+    assert [letter.body for letter in batch.dead_letters] == [body]
+
+
+@pytest.mark.parametrize(
     "lists", [{"list_id": [{"a": 1}]}, {"tags": ["a"], "list_id": [3]}, {"events": [{"event": "x"}]}]
 )
 def test_an_event_is_no_batch_whatever_lists_it_has(lists: dict[str, Any]) -> None:

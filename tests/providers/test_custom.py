@@ -362,6 +362,8 @@ def test_a_path_leads_through_objects_and_lists(body: Any, path: Any, addresses:
         ({"events": []}, "events", 0),
         ({"data": {"events": [UNSUB]}}, "data.events", 1),
         ([{"events": [UNSUB]}, {"events": [UNSUB]}], "events", 2),
+        ([{"events": [UNSUB]}, {"ping": 1}], "events", 1),
+        ([{"events": [UNSUB]}, {"events": "none"}, 5], "events", 1),
         (b'{"data": {"events": [{"event": "unsub", "email": "ada@example.test"}, {]}}', "data.events", 0),
         (b'{"events": [{"event": "unsub", "email": "ada@example.test"}, {]}', "events", 1),
     ],

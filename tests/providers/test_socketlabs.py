@@ -81,6 +81,30 @@ def test_what_is_no_event_loses_no_others_nor_keeps_the_secret() -> None:
 
 
 @pytest.mark.parametrize(
+    "broken",
+    [
+        json.dumps(EVENT).replace(', "ServerId"', ' "ServerId"'),
+        json.dumps(EVENT).replace('"SecretKey":', '"SecretKey"'),
+        json.dumps(EVENT)[:-2],
+        json.dumps(EVENT)[:-3],
+    ],
+)
+async def test_what_cannot_be_read_beside_a_genuine_event_is_a_dead_letter_without_the_secret(broken: str) -> None:
+    known = WebhookRequest(source="socketlabs", body=b"[%b,%b]" % (encode(EVENT), broken.encode()))
+    batch = socketlabs().parse(await socketlabs().verify(known))
+    assert [(each.type, each.email_address) for each in batch.events] == [("unsubscribed", "ada@example.test")]
+    assert batch.dead_letters
+    assert KEY[:-1].encode() not in b"".join(each.body for each in batch.dead_letters)
+
+
+async def test_what_cannot_be_read_proves_nothing() -> None:
+    broken = json.dumps(EVENT).replace(', "ServerId"', ' "ServerId"').encode()
+    for body in (broken, b"[%b]" % broken, b"[%b,{}]" % broken):
+        with pytest.raises(NotVerified, match="no SecretKey"):
+            await socketlabs().verify(WebhookRequest(source="socketlabs", body=body))
+
+
+@pytest.mark.parametrize(
     ("validation", "answer"),
     [
         ({"ValidationKey": "abc"}, {"ValidationKey": "abc"}),

@@ -66,6 +66,26 @@ async def test_what_is_appended_to_a_document_is_refused_even_under_a_right_md5(
         await unisender().verify(request((text % md5((text % KEY).encode())).encode()))
 
 
+@pytest.mark.parametrize("suffix", ["\x80\0\0\0{}", "\x80\x80\x02\0\0,{}]}]}", "", "]", "]}]}\x80\0{}"])
+async def test_nor_may_a_broken_document_be_continued(suffix: str) -> None:
+    text = '{"auth":"%s","events_by_user":[{"events":[{"event_name":]' + suffix
+    body = (text % md5((text % KEY).encode("latin1"))).encode("latin1")
+    with pytest.raises(NotVerified, match="not JSON"):
+        await unisender().verify(request(body))
+
+
+async def test_a_broken_event_costs_its_neighbours_nothing() -> None:
+    good = '{"event_name":"transactional_email_status","event_data":{"status":"spam","email":"ada@example.test"}}'
+    for broken in ('{"event_name":]}]}', '{"event_name":}]}]}', '{"event_name" 5}]},{"user_id":2}]}'):
+        text = '{"auth":"%s","events_by_user":[{"user_id":1,"events":[' + good + "," + broken
+        body = (text % md5((text % KEY).encode())).encode()
+        batch = unisender().parse(await unisender().verify(request(body)))
+        assert [each.type for each in batch.events] == [EventType.COMPLAINED]
+        assert batch.dead_letters
+        with pytest.raises(NotVerified, match="of no key"):
+            await unisender().verify(request(body.replace(b"ada", b"eve")))
+
+
 def test_an_event_by_itself_is_kept_without_its_proof() -> None:
     single = {"auth": AUTH, "event_name": "transactional_email_status", "status": "spam", "email": "ada@example.test"}
     [event] = parsed(unisender(), encode(single)).events
