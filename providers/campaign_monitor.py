@@ -1,5 +1,6 @@
 """Campaign Monitor: up to 1,000 events of one list a request, as JSON, signed by nothing."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,11 +27,11 @@ STATES: Mapping[str | None, tuple[EventType, BounceClass | None]] = {
     "Bounced": (EventType.BOUNCED, BounceClass.HARD),
 }
 
-WITHOUT_OFFSET = len("2010-12-14 11:32:00")
+WITHOUT_OFFSET = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?")
 
 
 class ClientOptions(CredentialOptions):
-    """`timezone`: the client's in Campaign Monitor (such as `Australia/Sydney`): dates are sent without one; UTC by default."""
+    """`timezone`: the client's in Campaign Monitor (such as `Australia/Sydney`): dates are sent without one."""
 
     timezone: ZoneInfo | None = None
 
@@ -53,6 +54,7 @@ class CampaignMonitor(UnsignedAdapter):
     options: ClientOptions
     final_statuses = range(200, 300)
     leaving_a_topic_leaves_all = True
+    trial_options = {"timezone": "UTC"}
     samples = {
         "Unsubscribed": {"Type": "Deactivate", "State": "Unsubscribed"},
         "Bounced": {"Type": "Deactivate", "State": "Bounced"},
@@ -82,7 +84,7 @@ class CampaignMonitor(UnsignedAdapter):
                     str(payload.date),
                 ),
                 type=kind,
-                at=self._moment(payload.date),
+                at=self._moment(payload.date, kind),
                 email_address=email_address,
                 topic=list_id,
                 # Imports, the API and your own staff subscribe and delete people too.
@@ -105,11 +107,14 @@ class CampaignMonitor(UnsignedAdapter):
     def bodies(self, samples: Sequence[Any], at: datetime) -> Iterable[bytes]:
         return [encode({"Events": samples, "ListID": "96c0bbdaa54760c8d9e62a2b7ffa2e13"})]
 
-    def _moment(self, date: object) -> datetime | None:
+    def _moment(self, date: object, kind: EventType) -> datetime | None:
+        """Hours too early, an opt-out would be put before what it revokes: where no timezone is known it has no time."""
         at = moment(date)
-        if at and self.options.timezone and isinstance(date, str) and len(date.strip()) == WITHOUT_OFFSET:
+        if not at or not isinstance(date, str) or not WITHOUT_OFFSET.fullmatch(date.strip()):
+            return at
+        if self.options.timezone:
             return moment(at.replace(tzinfo=self.options.timezone).isoformat())
-        return at
+        return None if kind == EventType.UNSUBSCRIBED else at
 
 
 def list_of(body: bytes) -> bytes:

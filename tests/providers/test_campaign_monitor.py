@@ -71,13 +71,22 @@ def test_in_doubt_a_subscriber_has_left(change: dict[str, Any], kind: str, topic
         ("Australia/Sydney", "2023-11-14 22:13:20", datetime(2023, 11, 14, 11, 13, 20, tzinfo=UTC)),
         ("America/New_York", "2023-07-14 22:13:20", datetime(2023, 7, 15, 2, 13, 20, tzinfo=UTC)),
         ("America/New_York", "2023-07-14T22:13:20Z", datetime(2023, 7, 14, 22, 13, 20, tzinfo=UTC)),
-        (None, "2023-11-14 22:13:20", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
+        (None, "2023-11-14 22:13:20", None),
+        (None, " 2023-11-14T22:13", None),
+        (None, "2023-11-14T22:13:20+11:00", datetime(2023, 11, 14, 11, 13, 20, tzinfo=UTC)),
+        (None, 1700000000, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
         ("America/New_York", "9999-12-31 23:59:59", None),
         ("America/New_York", ["2023"], None),
     ],
 )
 def test_a_date_is_in_the_clients_timezone(timezone: str | None, date: Any, at: datetime | None) -> None:
     assert read(CHANGE | {"Date": date}, timezone=timezone).at == at
+
+
+def test_without_a_timezone_only_an_opt_out_has_no_time_and_its_date_still_tells_it_apart() -> None:
+    joined = CHANGE | {"Type": "Subscribe", "State": "Active"}
+    assert read(joined).at == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert read(CHANGE).id != read(CHANGE | {"Date": "2023-11-14 22:13:21"}).id
 
 
 def test_a_timezone_that_is_none_is_refused_at_start() -> None:
