@@ -32,7 +32,6 @@ TYPES = {
 }
 
 FAILED = "error"
-HARD = {"nomailbox", "dnsproblem", "notdelivered"}
 SOFT = set(
     "spam blacklisted greylisted throttled timeout connectionproblem connectionterminated spfproblem accountproblem"
     " whitelistingproblem codeerror contentfilter".split()
@@ -207,7 +206,7 @@ def event_type(payload: Payload) -> tuple[EventType, BounceClass | None]:
     category = (payload.category or "").lower()
     if category in CANCELLED:
         return EventType.DROPPED, None
-    return EventType.BOUNCED, BounceClass.HARD if category in HARD else BounceClass.SOFT if category in SOFT else None
+    return EventType.BOUNCED, BounceClass.SOFT if category in SOFT else BounceClass.HARD
 
 
 def moment_of(date: Any) -> datetime | None:

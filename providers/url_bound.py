@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from providers.adapter import NotVerified, Options
 
-# In an address: user and password, and the values of its query.
-SECRETS = re.compile(r"(?<=//)[^/?#]*(?=@)|(?<==)[^&#]+")
+# In an address: user and password, and all that follows a question mark. The path is told: which address it was must be seen.
+SECRETS = re.compile(r"(?<=//)[^/?#]*(?=@)|(?<=[?#]).+", re.DOTALL)
 
 
 def in_list(url: Any) -> Any:

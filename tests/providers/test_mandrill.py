@@ -75,7 +75,7 @@ async def test_a_refusal_names_the_addresses_tried_but_no_secret() -> None:
     url = ["https://user:s3cret@hooks.example.test:8443/in?token=s3cret&b", "https://other.example.test/"]
     with pytest.raises(NotVerified) as refusal:
         await mandrill(url).verify(KNOWN)
-    assert "https://…@hooks.example.test:8443/in?token=…&b or https://other.example.test/" in str(refusal.value)
+    assert "https://…@hooks.example.test:8443/in?… or https://other.example.test/" in str(refusal.value)
     assert "s3cret" not in str(refusal.value)
 
 
