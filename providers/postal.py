@@ -53,7 +53,7 @@ class Payload(Shape):
 class Postal(Adapter):
     name = "postal"
     key = (
-        "the installation's public key: what follows p= in `postal default-dkim-record`, or a key of"
+        "the installation's public key: what follows p= in `postal default-dkim-record`, or"
         " /.well-known/jwks.json, or PEM"
     )
     Options = PostalOptions
@@ -74,7 +74,7 @@ class Postal(Adapter):
 
     def __init__(self, source: str, keys: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, keys, options)
-        self.public_keys = [rsa_public_key(key) for key in keys]
+        self.public_keys = [public_key for key in keys for public_key in rsa_public_keys(key)]
 
     async def verify(self, request: WebhookRequest) -> Verified:
         signature, algorithm = self._signature(request)
@@ -129,10 +129,17 @@ class Postal(Adapter):
         return key.private_bytes(*pem).decode()
 
 
+def rsa_public_keys(written: str) -> list[rsa.RSAPublicKey]:
+    """Written as `rsa_public_key` has it, or as JSON: a JWK, or a set of them."""
+    if not written.lstrip().startswith("{"):
+        return [rsa_public_key(written)]
+    value = json.loads(written)
+    keys = value.get("keys") or [value]
+    return [key_of_jwk(inside(key)) for key in (keys if isinstance(keys, list) else [keys])]
+
+
 def rsa_public_key(written: str) -> rsa.RSAPublicKey:
-    """A DKIM record or its p=, PEM, or JSON (a JWK, or a set of one). From a private key in PEM, its public one."""
-    if written.lstrip().startswith("{"):
-        return key_of_jwk(json.loads(written))
+    """A DKIM record or its p=, or PEM. From a private key in PEM, its public one."""
     if record := DKIM.search(written):
         written = record[1]
     key = (
@@ -147,9 +154,7 @@ def rsa_public_key(written: str) -> rsa.RSAPublicKey:
     return key
 
 
-def key_of_jwk(value: Mapping[str, Any]) -> rsa.RSAPublicKey:
-    keys = value.get("keys") or [value]
-    jwk = inside(keys[0] if isinstance(keys, list) else keys)
+def key_of_jwk(jwk: Mapping[str, Any]) -> rsa.RSAPublicKey:
     try:
         n, e = (int.from_bytes(base64.urlsafe_b64decode(str(jwk[name]) + "==")) for name in "ne")
     except KeyError:

@@ -81,6 +81,9 @@ def jwk(key: rsa.RSAPublicKey) -> dict[str, str]:
     }
 
 
+OTHER = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -90,8 +93,9 @@ def jwk(key: rsa.RSAPublicKey) -> dict[str, str]:
         f"-----BEGIN PUBLIC KEY-----\n{KEY}\n-----END PUBLIC KEY-----\n",
         json.dumps(jwk(rsa_public_key(KEY))),
         json.dumps({"keys": [jwk(rsa_public_key(KEY))]}),
+        json.dumps({"keys": [jwk(OTHER), jwk(rsa_public_key(KEY))]}),
     ],
-    ids=["DKIM record", "its p=", "broken over lines", "PEM", "JWK", "set of one JWK"],
+    ids=["DKIM record", "its p=", "broken over lines", "PEM", "JWK", "set of one JWK", "set of several"],
 )
 async def test_the_key_may_be_written_in_many_ways(key: str) -> None:
     await postal(key).verify(request(sha256=SHA256))
