@@ -26,6 +26,9 @@ TYPES = {
     "route.message": EventType.INBOUND,
 }
 
+# By a word in the reason for a suppression.
+SUPPRESSIONS = {"complain": EventType.COMPLAINED, "unsub": EventType.UNSUBSCRIBED}
+
 # What AhaSend's classifier calls a bounce that says nothing against the address.
 SOFT = frozenset(
     "BadConnection DNSFailure MessageExpired NoAnswerFromHost QuotaIssues RoutingErrors TransientFailure".split()
@@ -134,9 +137,10 @@ class AhaSend(StandardAdapter):
 
 
 def event_type(payload: Payload, data: Data) -> EventType:
-    """Complaints have no event of their own: AhaSend stops sending to whoever made one, and says why."""
-    if payload.type == "suppression.created" and "complain" in (data.reason or "").lower():
-        return EventType.COMPLAINED
+    """Complaints have no event of their own: AhaSend stops sending to whoever made one or has left, and says why."""
+    if payload.type == "suppression.created":
+        words = (data.reason or "").lower()
+        return next((kind for word, kind in SUPPRESSIONS.items() if word in words), EventType.UNKNOWN)
     return TYPES.get(payload.type, EventType.UNKNOWN)
 
 

@@ -25,6 +25,9 @@ TYPES = {
     "subscriber.complaint": EventType.COMPLAINED,
 }
 
+# By the `status` of a subscriber to whom something else has happened: a snapshot, which opts out but never in.
+STATUSES = {"unsubscribed": EventType.UNSUBSCRIBED, "junk": EventType.COMPLAINED}
+
 # A subscriber's times; not all are an event's. `updated_at` of somebody who complains may be of long ago.
 TIMES = {
     EventType.UNSUBSCRIBED: "unsubscribed_at",
@@ -68,9 +71,10 @@ class MailerLite(Adapter):
         name = text(value.get("event")) or text(value.get("type"))
         if name is None:
             raise Unreadable("neither event nor type")
-        kind = TYPES.get(name, EventType.UNKNOWN)
         subscriber = subscriber_in(value)
+        kind = TYPES.get(name) or STATUSES.get(text(subscriber.get("status")) or "", EventType.UNKNOWN)
         email_address = address(subscriber.get("email"))
+        is_snapshot = kind in STATUSES.values() and name not in TYPES
         time = value.get("timestamp") or value.get("date") or subscriber.get(TIMES.get(kind, ""))
         at = moment(time)
         url = text(value.get("url"))
@@ -85,6 +89,8 @@ class MailerLite(Adapter):
                     str(time) if at else item.payload.decode(),
                     *(text(inside(value, each).get("id")) for each in ("group", "automation", "campaign")),
                     url,
+                    # One who left long ago is still told of in what happens to them.
+                    *((text(subscriber.get("updated_at")),) if is_snapshot else ()),
                 ),
                 type=kind,
                 at=at,

@@ -64,13 +64,15 @@ def read(
     [
         ("Spam complaint", "complained"),
         ("recipient COMPLAINED", "complained"),
+        ("Recipient unsubscribed", "unsubscribed"),
+        ("Unsubscribe after a complaint", "complained"),
         ("Too many hard bounces", "unknown"),
         ("rejected as spam", "unknown"),
         (None, "unknown"),
         (["complaint"], "unknown"),
     ],
 )
-def test_a_suppression_after_a_complaint_is_that_complaint(reason: Any, kind: str) -> None:
+def test_a_suppression_after_a_complaint_or_an_unsubscribe_is_just_that(reason: Any, kind: str) -> None:
     assert read("suppression.created", reason=reason).type == kind
 
 

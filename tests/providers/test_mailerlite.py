@@ -93,6 +93,29 @@ def test_an_event_decides_what_it_says(event: str, is_opt_out: bool) -> None:
     assert {each.topic: each.opted_in for each in decisions} == ({"": False} if is_opt_out else {})
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("unsubscribed", EventType.UNSUBSCRIBED),
+        ("junk", EventType.COMPLAINED),
+        ("active", EventType.UNKNOWN),
+        ("bounced", EventType.UNKNOWN),
+        (None, EventType.UNKNOWN),
+        (["unsubscribed"], EventType.UNKNOWN),
+    ],
+)
+def test_a_snapshot_opts_out_but_never_in(status: Any, kind: EventType) -> None:
+    assert read({"type": "subscriber.updated", "subscriber": ADA | {"status": status}}).type == kind
+    assert read({"type": "subscriber.active", "subscriber": ADA | {"status": status}}).type == EventType.RESUBSCRIBED
+
+
+def test_each_change_of_one_who_has_left_is_an_event() -> None:
+    first = {"type": "subscriber.updated", "subscriber": ADA | {"status": "unsubscribed"}}
+    later = {**first, "subscriber": ADA | {"status": "unsubscribed", "updated_at": "2023-12-01T00:00:00.000000Z"}}
+    assert read(first).at == read(later).at == read(unsubscribed()).at
+    assert len({read(each).id for each in (first, later, unsubscribed())}) == 3
+
+
 def test_a_complaint_counts_from_when_it_was_heard_of() -> None:
     assert read({"type": "subscriber.spam_reported", "subscriber": ADA}).occurred_at == RECEIVED_AT
     assert read({"type": "subscriber.complaint", "timestamp": 1700000000, "subscriber": ADA}).occurred_at < RECEIVED_AT
