@@ -11,11 +11,11 @@ from binascii import a2b_qp
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from email import message_from_bytes, policy
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -190,10 +190,21 @@ def without(raw: bytes, name: str) -> bytes:
 
 
 def text(value: object) -> str | None:
-    """A text, also where it was sent as a number; None where there is none."""
+    """A text, also where it was sent as a whole number; None where there is none."""
     if isinstance(value, str):
         return value or None
+    if isinstance(value, float):
+        value = whole(value)
     return str(value) if isinstance(value, int) else None
+
+
+def whole(value: object) -> object:
+    """A float that is whole as the integer that it means: 10.0 names the same list as 10."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Number = Annotated[str | None, BeforeValidator(whole)]
+"""In a shape, a number that names something, as a text. (Not every number: of times, 1.0 and 1 must stay as they were sent.)"""
 
 
 def inside(value: Any, *names: str) -> dict[str, Any]:

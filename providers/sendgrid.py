@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from providers.adapter import Adapter, Proof, Verified, WebhookRequest
-from providers.decoding import Shape, encode, shaped
+from providers.decoding import Number, Shape, encode, shaped
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import (
     ECDSA,
@@ -62,7 +62,7 @@ class Payload(Shape):
     sg_message_id: str | None = None
     smtp_id: str | None = Field(None, alias="smtp-id")
     type: str | None = None
-    asm_group_id: str | None = None
+    asm_group_id: Number = None
     category: str | list[str] | None = None
     reason: str | None = None
     response: str | None = None

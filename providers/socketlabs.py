@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from providers.adapter import Adapter, Answer, NotVerified, Proof, Verified, WebhookRequest
-from providers.decoding import Shape, Unreadable, decode, elements, encode, inside, shaped, text, without
+from providers.decoding import Number, Shape, Unreadable, decode, elements, encode, inside, shaped, text, without
 from providers.events import BounceClass, Event, EventType, Item, address, folded, moment
 from providers.signing import check_secret
 
@@ -53,8 +53,8 @@ class Payload(Shape):
     serverid: str | None = None
     mailingid: str | None = None
     messageid: str | None = None
-    trackingtype: str | None = None
-    failuretype: str | None = None
+    trackingtype: Number = None
+    failuretype: Number = None
     reason: str | None = None
     diagnosticcode: str | None = None
     response: str | None = None

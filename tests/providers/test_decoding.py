@@ -1,6 +1,7 @@
 """Bodies into values: nothing authentic is lost to a strict reader, and nothing unstorable gets through."""
 
 import json
+import math
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.decoding import MAX_DEPTH, Unreadable, decode, elements, elements_of_broken, form, storable
+from providers.decoding import MAX_DEPTH, Unreadable, decode, elements, elements_of_broken, form, storable, text
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -150,3 +151,21 @@ PIECES = [
 def test_a_form_is_read_as_the_standard_library_reads_it(body: bytes) -> None:
     fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
     assert form(body) == [(storable(name), storable(value)) for name, value in fields]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("a", "a"),
+        ("", None),
+        (7, "7"),
+        (7.0, "7"),
+        (1e3, "1000"),
+        (7.5, None),
+        (math.inf, None),
+        (None, None),
+        ([7], None),
+    ],
+)
+def test_a_text_may_have_been_sent_as_a_whole_number(value: object, found: str | None) -> None:
+    assert text(value) == found

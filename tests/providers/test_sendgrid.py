@@ -143,6 +143,7 @@ def test_without_a_message_id_the_smtp_id_tells_events_apart() -> None:
     ("event", "group", "topics"),
     [
         ("group_resubscribe", 42, {"42": True}),
+        ("group_resubscribe", 42.0, {"42": True}),
         ("group_resubscribe", None, {}),
         ("group_resubscribe", "", {}),
         ("group_resubscribe", [42], {}),

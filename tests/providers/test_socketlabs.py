@@ -137,6 +137,8 @@ async def test_neither_an_event_nor_a_look_at_the_address_is_a_validation() -> N
         (0, EventType.CLICKED),
         ("Open", EventType.OPENED),
         ("2", EventType.UNSUBSCRIBED),
+        (2.0, EventType.UNSUBSCRIBED),
+        (1.5, EventType.UNKNOWN),
         ("unsubscribe", EventType.UNSUBSCRIBED),
         (3, EventType.UNKNOWN),
         (None, EventType.UNKNOWN),
