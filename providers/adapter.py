@@ -305,4 +305,4 @@ def fault_in(event: Event) -> str:
         return ""
     if event.email_address is None:
         return f"{event.type} without an e-mail address"
-    return f"{event.type} by {event.email_address[:40]!r}, which is no e-mail address"
+    return f"{event.type} by what is no e-mail address"

@@ -161,9 +161,7 @@ def test_an_opt_out_of_what_is_no_address_is_a_dead_letter(sendgrid: Adapter, em
         ("opened", str(email)),
         ("unsubscribed", "eve@x.test"),
     ]
-    assert [letter.error for letter in batch.dead_letters] == [
-        f"unsubscribed by {str(email)!r}, which is no e-mail address"
-    ]
+    assert [letter.error for letter in batch.dead_letters] == ["unsubscribed by what is no e-mail address"]
 
 
 @pytest.mark.parametrize(
