@@ -28,10 +28,10 @@ async def replay(store: Store, sources: Mapping[str, Source]) -> Replayed:
     async for row in dead_letters(store.database):
         identity = str(row["id"])
         receipt, error = await replay_one(store, sources, row)
+        recorded += receipt.recorded
         if error:
             still_dead[identity] = error
         else:
-            recorded += receipt.recorded
             await store.database.execute(query("mark_replayed"), {"id": identity})
     return Replayed(recorded, still_dead)
 
@@ -41,9 +41,10 @@ async def replay_one(store: Store, sources: Mapping[str, Source], row: Row) -> t
     if source is None:
         return Receipt(), f"there is no source {row['source']} any more"
     batch = read_again(source.adapter, row)
+    # What can be read of it now counts, even if it is not all.
+    receipt = await store.record(decide(replace(batch, dead_letters=()), source.topics))
     if batch.dead_letters:
-        return Receipt(), batch.dead_letters[0].error
-    receipt = await store.record(decide(batch, source.topics))
+        return receipt, batch.dead_letters[0].error
     return receipt, "the database refuses it again" if receipt.dead else ""
 
 

@@ -89,6 +89,17 @@ async def test_replay_records_what_can_be_read_now_and_says_what_cannot(connecti
 
 
 @pytest.mark.usefixtures("configured")
+async def test_replay_records_what_it_can_of_a_letter_that_stays_dead(connection: "asyncpg.Connection") -> None:
+    await tables.add_people(connection, "ada@example.test")
+    item = {"email": "ada@example.test", "event": "unsubscribe", "timestamp": 1700000000}
+    await keep_letter(connection, json.dumps([item, item | {"email": "REDACTED"}]).encode(), is_item=False)
+    assert "recorded 1 events; 1 dead letters are still dead" in (await run("replay")).output
+    assert await tables.preferences(connection) == {"ada@example.test": False}
+    assert "recorded 0 events; 1 dead letters are still dead" in (await run("replay")).output
+    assert await tables.count(connection, "webhook_dead_letters") == 1
+
+
+@pytest.mark.usefixtures("configured")
 async def test_prune_says_what_it_did(store: "Store", connection: "asyncpg.Connection") -> None:
     await store.record(decided(opt_out()))
     await tables.add_people(connection, "ada@example.test")
