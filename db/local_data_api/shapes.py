@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ JSON_NAMES = {
 }
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 LONGEST = 2**63
+# libpq reads a text up to its first NUL: half a statement would run.
+NO_NUL = r"[^\x00]*"
 
 Faults = list[str]
 
@@ -40,6 +43,7 @@ class String(Shape):
     shortest: int = 0
     longest: int | None = None
     allowed: tuple[str, ...] = ()
+    pattern: str = ""
 
     def read(self, value: Any, path: str, faults: Faults) -> str:
         if not isinstance(value, str):
@@ -54,6 +58,8 @@ class String(Shape):
             faults.append(fault(value, path, f"have length less than or equal to {self.longest}"))
         if self.allowed and value not in self.allowed:
             faults.append(fault(value, path, f"satisfy enum value set: [{', '.join(self.allowed)}]"))
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            faults.append(fault(value, path, f"satisfy regular expression pattern: {self.pattern}"))
         return value
 
 
@@ -148,9 +154,9 @@ class Recursive(Shape):
 
 
 ARN = String(11, 570)
-NAME = String(0, 64)
+NAME = String(0, 64, pattern=NO_NUL)
 # Its length is a limit that can be set: `Limits.sql_characters`.
-SQL = String()
+SQL = String(pattern=NO_NUL)
 ID = String(0, 192)
 NESTED = Recursive()
 ARRAY = Union(

@@ -190,6 +190,7 @@ async def test_what_is_not_of_the_shape_does_not_parse(api: Api, body: Any) -> N
         ("/Execute", ONE | {"formatRecordsAs": "XML"}, "Value 'XML' at 'formatRecordsAs' failed to satisfy constraint: Member must satisfy enum value set: [NONE, JSON]"),
         ("/Execute", ONE | {"parameters": [{"name": "a", "value": string("x"), "typeHint": "INET"}]}, "Value 'INET' at 'parameters.1.member.typeHint' failed to satisfy constraint: Member must satisfy enum value set: [JSON, UUID, TIMESTAMP, DATE, TIME, DECIMAL]"),
         ("/BeginTransaction", ARNS | {"database": "x" * 65}, f"Value '{'x' * 65}' at 'database' failed to satisfy constraint: Member must have length less than or equal to 64"),
+        ("/Execute", ONE | {"database": "data_api\0"}, "Value 'data_api\0' at 'database' failed to satisfy constraint: Member must satisfy regular expression pattern: [^\\x00]*"),
         ("/CommitTransaction", ARNS, "Value null at 'transactionId' failed to satisfy constraint: Member must not be null"),
         ("/RollbackTransaction", BEGUN | {"transactionId": "x" * 193}, f"Value '{'x' * 100}…' at 'transactionId' failed to satisfy constraint: Member must have length less than or equal to 192"),
     ],
@@ -198,6 +199,16 @@ async def test_a_broken_constraint_is_named(api: Api, path: str, body: Any, mess
     answer = await api.post(path, body)
     assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (400, "ValidationException")
     assert answer.json() == {"message": f"1 validation error detected: {message}"}
+
+
+@pytest.mark.parametrize(("path", "more"), [("/Execute", {}), ("/BatchExecute", {"parameterSets": [[]]})])
+async def test_of_a_statement_with_a_nul_no_part_runs(empty_api: Api, path: str, more: dict[str, Any]) -> None:
+    await empty_api.execute("create table t as select 1 as id, 0 as a union select 2, 0")
+    body = {**ARNS, **more, "database": empty_api.database, "sql": "update t set a = 1\0 where id = 2"}
+    answer = await empty_api.post(path, body)
+    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (400, "ValidationException")
+    assert "at 'sql' failed to satisfy constraint" in answer.json()["message"]
+    assert await empty_api.rows("select sum(a) from t") == [[0]]
 
 
 async def test_all_broken_constraints_are_named_at_once(api: Api) -> None:
