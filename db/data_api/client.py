@@ -111,7 +111,7 @@ class DataApi:
 
         Raises OutcomeUnknown where the commit's answer was lost and nothing tells what became of it. Nothing of a
         transaction is carried out twice, so a lost answer in its middle ends it: `run` does all of it again.
-        `within` so many seconds it begins.
+        `within` so many seconds it begins, or what may have begun is undone first, and then it fails.
         """
         transaction = await begin(self._wire, self._patience, self._target, within)
         try:

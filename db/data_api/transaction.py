@@ -109,20 +109,29 @@ def is_lost(error: DatabaseUnavailable) -> bool:
 
 
 async def begin(wire: Wire, patience: Patience, target: Target, within: float | None) -> Transaction:
-    """Where we are cancelled meanwhile, the answer is waited for, and what has begun is rolled back."""
+    """Where we are cancelled meanwhile, or `within` is over, the answer is waited for, and what has begun is rolled
+    back.
+    """
     body = to_json(target)
-    task = asyncio.ensure_future(patience.tried(lambda: wire.call("BeginTransaction", body), safe_to_repeat, within))
 
-    async def undo() -> None:
+    async def begun() -> Transaction:
+        answer = await wire.call("BeginTransaction", body)
+        return Transaction(wire, patience, target, answer["transactionId"])
+
+    async def attempt() -> Transaction:
+        task = asyncio.ensure_future(begun())
         try:
-            answer = await task
-        except DatabaseUnavailable:
-            return
-        await Transaction(wire, patience, target, answer["transactionId"]).rollback()
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await to_its_end(undo(task))
+            raise
 
+    return await patience.tried(attempt, safe_to_repeat, within)
+
+
+async def undo(beginning: asyncio.Task[Transaction]) -> None:
     try:
-        answer = await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await to_its_end(undo())
-        raise
-    return Transaction(wire, patience, target, answer["transactionId"])
+        transaction = await beginning
+    except DatabaseUnavailable:
+        return
+    await transaction.rollback()

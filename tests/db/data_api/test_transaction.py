@@ -264,6 +264,14 @@ async def test_a_deadline_ends_a_run_and_rolls_it_back(api: DataApi, connection:
     assert await numbers(connection) == []
 
 
+async def test_what_begins_after_its_deadline_is_rolled_back(api: DataApi, local: Misbehaving) -> None:
+    local.faults.latency = 0.3
+    with pytest.raises(DatabaseUnavailable, match="not done within"):
+        async with api.transaction(within=0.2):
+            pass
+    assert local.operations() == ["BeginTransaction", "RollbackTransaction"]
+
+
 async def test_savepoints_and_settings_of_a_transaction_work(api: DataApi, connection: "asyncpg.Connection") -> None:
     async with api.transaction() as transaction:
         await transaction.execute("set transaction isolation level serializable")
