@@ -12,8 +12,12 @@ from msgspec.structs import replace
 from providers.adapter import DeadLetter, Token, Unread
 from webhooks.aws import CONCURRENCY, Client
 
-# SQS takes 1 MiB a message, its attributes included.
+# SQS takes 1 MiB a message, its attributes included, and never less than 1 KiB: what a queue's own MaximumMessageSize is
+# between them, its refusals tell. Halves of this fit below the powers of two that people set.
 MESSAGE_BYTES = 1_000_000
+SMALLEST_LIMIT = 1024
+# There is no code of its own for it; but of a message that is nothing but a text, what else could be wrong?
+TOO_LONG = "InvalidParameterValue"
 
 # What tells our messages from others that come into the same queue (SNS's notifications).
 FORMAT = "email-webhooks/1"
@@ -29,13 +33,14 @@ class Queue:
     def __init__(self, url: str) -> None:
         self.url = url
         self._sqs = Client("sqs")
+        self._message_bytes = MESSAGE_BYTES
 
     async def put(self, unread: Unread) -> Unread:
         """Returns when the queue has all of a delivery, but for what it cannot carry, which is returned.
 
         Raises QueueUnavailable; part of it may lie in the queue then. What is put twice is recorded once.
         """
-        texts, too_large = messages(unread)
+        texts, too_large = messages(unread, self._message_bytes)
         slots = asyncio.Semaphore(CONCURRENCY)
 
         async def send(text: str) -> None:
@@ -44,12 +49,20 @@ class Queue:
                 await client.send_message(QueueUrl=self.url, MessageBody=text)
 
         sent = await asyncio.gather(*map(send, texts), return_exceptions=True)
+        if refused := [text for text, answer in zip(texts, sent, strict=True) if is_too_long(text, answer)]:
+            self._stay_below(min(map(len, refused)))
+            return await self.put(unread)
         for failure in sent:
             if isinstance(failure, Exception):
                 raise QueueUnavailable(f"{type(failure).__name__}: {failure}") from failure
             if isinstance(failure, BaseException):
                 raise failure
         return too_large
+
+    def _stay_below(self, size: int) -> None:
+        """For as long as this process lives."""
+        while self._message_bytes >= size:
+            self._message_bytes //= 2
 
     async def open(self) -> None:
         """Make the SDK's client now, and not at the first delivery."""
@@ -59,8 +72,13 @@ class Queue:
         await self._sqs.close()
 
 
-def messages(unread: Unread) -> tuple[list[str], Unread]:
-    """A delivery as texts of at most MESSAGE_BYTES, cut between its items only; and what is too large for any text."""
+def is_too_long(text: str, answer: object) -> bool:
+    error = getattr(answer, "response", {}).get("Error", {})
+    return error.get("Code") == TOO_LONG and len(text) > SMALLEST_LIMIT
+
+
+def messages(unread: Unread, limit: int) -> tuple[list[str], Unread]:
+    """A delivery as texts of at most `limit` bytes, cut between its items only; and what is too large for any text."""
     head = {
         "format": FORMAT,
         "source": unread.source,
@@ -69,7 +87,7 @@ def messages(unread: Unread) -> tuple[list[str], Unread]:
         "delivery_id": unread.delivery_id,
         "token": [unread.token.token, unread.token.body] if unread.token else None,
     }
-    room = MESSAGE_BYTES - len(json.dumps(head)) - len(', "items": []')
+    room = limit - len(json.dumps(head)) - len(', "items": []')
     texts, too_large = [], []
     for items in packed(map(to_json, unread.items), room):
         if len(items) == 1 and len(items[0]) > room:
@@ -79,7 +97,7 @@ def messages(unread: Unread) -> tuple[list[str], Unread]:
     letter = unread.dead_letter
     if letter:
         text = json.dumps({**head, "unreadable": to_value(letter.body), "error": letter.error})
-        if len(text) <= MESSAGE_BYTES:
+        if len(text) <= limit:
             texts.append(text)
             letter = None
     return texts, replace(unread, items=too_large, dead_letter=letter)

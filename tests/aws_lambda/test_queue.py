@@ -21,11 +21,10 @@ QUEUED = {"recorded": 0, "duplicates": 0, "dead": 0, "opted_out": 0, "opted_in":
 class Sqs:
     """A queue of its own at the made-up AWS."""
 
-    def __init__(self, aws: str) -> None:
+    def __init__(self, aws: str, **attributes: str) -> None:
         self.client = client("sqs", aws)
-        self.url = self.client.create_queue(QueueName=f"queue-{datetime.now(UTC).timestamp()}".replace(".", "-"))[
-            "QueueUrl"
-        ]
+        name = f"queue-{datetime.now(UTC).timestamp()}".replace(".", "-")
+        self.url = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         self.settings = {"WEBHOOKS_QUEUE_URL": self.url, "AWS_ENDPOINT_URL_SQS": aws}
 
     def take(self) -> list[str]:
@@ -93,6 +92,24 @@ async def test_a_body_larger_than_a_message_is_cut_between_its_events_only(
     assert max(len(body.encode()) for body in bodies) <= 1_000_000
     assert (await invoke(worker, events.sqs(*bodies))).result == {"batchItemFailures": []}
     assert await tables.count(connection, "webhook_events") == 101
+
+
+async def test_a_queue_that_takes_less_gets_smaller_messages(
+    new_function: NewFunction, adapter: Adapter, aws: str, connection: "asyncpg.Connection"
+) -> None:
+    sqs = Sqs(aws, MaximumMessageSize="262144")
+    front, worker = new_function(**sqs.settings), new_function()
+    large = [sample(adapter, "delivered", n, response="x" * 20_000) for n in range(30)]
+    # One that fits no message of this queue is recorded at once.
+    large.append(sample(adapter, "unsubscribe", 30, reason="x" * 300_000))
+    for samples, queued, recorded in ((large, 30, 1), (large[-1:], 0, 0), (large[:20], 20, 0)):
+        result = (await invoke(front, events.http_api_2(signed(adapter, *samples)))).result
+        status, receipt = events.answer(result)
+        assert (status, receipt["queued"], receipt["recorded"]) == (200, queued, recorded)
+    bodies = sqs.take()
+    assert len(bodies) == 3 + 2
+    assert (await invoke(worker, events.sqs(*bodies))).result == {"batchItemFailures": []}
+    assert await tables.count(connection, "webhook_events") == 31
 
 
 async def test_poison_ends_as_a_dead_letter_and_only_what_may_pass_comes_again(
