@@ -19,6 +19,7 @@ TOKEN = re.compile(
     | (?P<dollar>   \$(?P<tag>(?:[^\W\d]\w*)?)\$(?P<body>.*?)\$(?P=tag)\$)
     | (?P<open>     [eE]?'.* | ".* | \$(?:[^\W\d]\w*)?\$.*)   # it never ends: PostgreSQL will say so
     | (?P<number>   \d[\w.]*)
+    | (?P<operator> (?i:operator)\s*\(\s*(?:(?:\w+|"[^"]*")\s*\.\s*)*[-+*/<>=~!@\#%^&|`?]+\s*\))
     | (?P<word>     [^\W\d][\w$]*)
     | (?P<cast>     ::)
     | (?P<name>     :\w+)
@@ -32,8 +33,8 @@ COMMENT_MARK = re.compile(r"/\*|\*/")
 OPENING = {"]": "[", ")": "(", "}": "{"}
 # After one of these a parameter may stand; after any other word, within brackets, the colon is a slice's.
 BEFORE_OPERAND = frozenset(
-    "ALL AND ANY ARRAY AS BETWEEN BY CASE DISTINCT ELSE FROM ILIKE IN IS LIKE LIMIT NOT OFFSET ON OR SELECT SIMILAR"
-    " SOME THEN TO USING VALUES WHEN WHERE".split()
+    "ALL AND ANY ARRAY AS ASYMMETRIC BETWEEN BY CASE DISTINCT ELSE ESCAPE FROM ILIKE IN IS LIKE LIMIT NOT OFFSET ON OR"
+    " SELECT SIMILAR SOME SYMMETRIC THEN TO USING VALUES WHEN WHERE ZONE".split()
 )
 
 

@@ -31,6 +31,23 @@ from db.local_data_api.lexer import parse
         ("select a ? :b, a->>:c, a @> :d, 5 % :e", "select a ? $1, a->>$2, a @> $3, 5 % $4", ("b", "c", "d", "e")),
         ("select array[:a, :b], x[:i], x[y + :j]", "select array[$1, $2], x[$3], x[y + $4]", ("a", "b", "i", "j")),
         ("select x[case when :a then 1 else :b end]", "select x[case when $1 then 1 else $2 end]", ("a", "b")),
+        ("select array[now() at time zone :tz]", "select array[now() at time zone $1]", ("tz",)),
+        ("select array[x like 'a' escape :a]", "select array[x like 'a' escape $1]", ("a",)),
+        (
+            "select array[x between symmetric :a and :b, x not between asymmetric :a and :b]",
+            "select array[x between symmetric $1 and $2, x not between asymmetric $1 and $2]",
+            ("a", "b"),
+        ),
+        (
+            'select x[1 operator(pg_catalog.+) :a], array[1 OPERATOR ( "My ops" . <-> ) :a]',
+            'select x[1 operator(pg_catalog.+) $1], array[1 OPERATOR ( "My ops" . <-> ) $1]',
+            ("a",),
+        ),
+        (
+            "select operator(:a), x[operator(1)], myoperator(:b)",
+            "select operator($1), x[operator(1)], myoperator($2)",
+            ("a", "b"),
+        ),
         ("select x[1 : 2], f(a => 1), b := :c", "select x[1 : 2], f(a => 1), b := $1", ("c",)),
         ("select a$b$, $1, :c", "select a$b$, $1, $1", ("c",)),
         ("select 1;", "select 1;", ()),
@@ -61,7 +78,16 @@ def test_a_statement_that_says_nothing_is_refused(sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["select x[1:2]", "select x[a :b]", "select x[f(1):2]", "select x[y[1]:2]", "select x[:a:b]"]
+    "sql",
+    [
+        "select x[1:2]",
+        "select x[a :b]",
+        "select x[f(1):2]",
+        "select x[y[1]:2]",
+        "select x[:a:b]",
+        "select x[operator(1):2]",
+        "select x[(now() at time zone 'x'):b]",
+    ],
 )
 def test_a_slice_is_refused_as_the_service_would_break_it(sql: str) -> None:
     with pytest.raises(ApiError, match=r"BadRequestException: .* in an array slice"):
