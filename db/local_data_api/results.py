@@ -83,9 +83,13 @@ def double(text: str, _: Options) -> Field:
 def decimal(text: str, options: Options) -> Field:
     if options.decimals == "STRING":
         return {"stringValue": text}
-    if text.lstrip("-").isdecimal() and -LONGEST <= int(text) < LONGEST:
+    # Python reads no more than some thousand digits; a long has 19.
+    if text.lstrip("-").isdecimal() and len(text) <= 20 and -LONGEST <= int(text) < LONGEST:
         return {"longValue": int(text)}
-    return double(text, options)
+    found = double(text, options)
+    if found["doubleValue"] in {math.inf, -math.inf}:
+        raise unsupported("The result contains a numeric that no double can hold.")
+    return found
 
 
 def boolean(text: str, _: Options) -> Field:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.db.local_data_api.api import NULL, Api, long, string
+from tests.db.local_data_api.api import NULL, Api, Refused, long, string
 
 EACH_TYPE: list[tuple[str, dict[str, Any]]] = [
     ("true", {"booleanValue": True}),
@@ -186,6 +186,8 @@ async def test_other_settings_of_the_session_do_no_harm(
         ("1.50", {"decimalReturnType": "DOUBLE_OR_LONG"}, {"doubleValue": 1.5}),
         ("-7::numeric", {"decimalReturnType": "DOUBLE_OR_LONG"}, long(-7)),
         ("7.0", {"decimalReturnType": "DOUBLE_OR_LONG"}, {"doubleValue": 7.0}),
+        ("-9223372036854775808::numeric", {"decimalReturnType": "DOUBLE_OR_LONG"}, long(-(2**63))),
+        ("'-Infinity'::numeric", {"decimalReturnType": "DOUBLE_OR_LONG"}, {"doubleValue": -math.inf}),
         ("10::numeric ^ 30", {"decimalReturnType": "DOUBLE_OR_LONG"}, {"doubleValue": 1e30}),
         ("1::int8", {"longReturnType": "LONG"}, long(1)),
         ("1::int2", {"longReturnType": "STRING"}, string("1")),
@@ -197,6 +199,19 @@ async def test_options_say_how_numbers_come(
     api: Api, expression: str, option: dict[str, str], field: dict[str, Any]
 ) -> None:
     assert await api.field(f"select {expression}", resultSetOptions=option) == field
+
+
+@pytest.mark.parametrize("format_", ["NONE", "JSON"])
+@pytest.mark.parametrize("expression", ["1e400::numeric", "-1e400::numeric", "10::numeric ^ 5000"])
+async def test_a_numeric_beyond_all_doubles_is_refused_where_it_is_to_be_one(
+    api: Api, expression: str, format_: str
+) -> None:
+    options = {"decimalReturnType": "DOUBLE_OR_LONG"}
+    refused = await api.refused(f"select {expression}", resultSetOptions=options, formatRecordsAs=format_)
+    assert refused == Refused(
+        "UnsupportedResultException", 400, "The result contains a numeric that no double can hold."
+    )
+    assert len((await api.field(f"select {expression}"))["stringValue"]) > 400
 
 
 @pytest.mark.parametrize(
