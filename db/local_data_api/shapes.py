@@ -85,7 +85,13 @@ class Double(Shape):
             return NOT_FINITE[value]
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise unreadable(value, "a Double")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isinf(number):
+            raise unreadable(value, "a Double")
+        return number
 
 
 class Blob(Shape):
@@ -230,7 +236,10 @@ def read_request(operation: str, body: bytes, sql_characters: int) -> dict[str, 
     except (ValueError, RecursionError) as error:
         raise ApiError("SerializationException", f"The request is not JSON: {error}") from error
     faults: Faults = []
-    request: dict[str, Any] = OPERATIONS[operation].read(value, "", faults)
+    try:
+        request: dict[str, Any] = OPERATIONS[operation].read(value, "", faults)
+    except RecursionError as error:
+        raise ApiError("SerializationException", "The request is nested too deeply") from error
     for name in ("sql", "sqlStatements"):
         if len(request.get(name, "")) > sql_characters:
             faults.append(fault(request[name], name, f"have length less than or equal to {sql_characters}"))

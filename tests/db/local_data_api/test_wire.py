@@ -15,6 +15,13 @@ ONE: dict[str, Any] = {**ARNS, "database": "data_api", "sql": "select 1 as one"}
 BEGUN = {**ARNS, "transactionId": "AAAA"}
 
 
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"longValues": [1]}
+    for _ in range(depth):
+        value = {"arrayValues": [value]}
+    return {"arrayValue": value}
+
+
 async def test_an_answer_is_json_with_a_request_id(api: Api) -> None:
     answer = await api.post("/Execute", ONE)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
@@ -171,6 +178,9 @@ async def test_any_credentials_of_any_day_will_do(api: Api, headers: dict[str, s
         {**ONE, "parameters": [{"name": "a", "value": {"longValue": True}}]},
         {**ONE, "parameters": [{"name": "a", "value": {"booleanValue": 1}}]},
         {**ONE, "parameters": [{"name": "a", "value": {"doubleValue": "1"}}]},
+        {**ONE, "parameters": [{"name": "a", "value": {"doubleValue": 10**400}}]},
+        json.dumps(ONE)[:-1].encode() + b', "parameters": [{"name": "a", "value": {"doubleValue": 1e400}}]}',
+        {**ONE, "parameters": [{"name": "a", "value": nested(300)}]},
         {**ONE, "parameters": [{"name": "a", "value": {"blobValue": "no base64!"}}]},
         {**ONE, "parameters": [{"name": "a", "value": {"stringValue": "x", "longValue": 1}}]},
     ],
