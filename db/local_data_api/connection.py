@@ -1,13 +1,16 @@
 """A session with PostgreSQL: statements with typed parameters, results as text, cut off when they take too long."""
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import generators, pq
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from db.local_data_api.errors import (
@@ -16,6 +19,7 @@ from db.local_data_api.errors import (
     database_unavailable,
     refused_by_postgresql,
     timed_out,
+    too_large,
     unknown_database,
     unpinned,
 )
@@ -50,6 +54,39 @@ CANCELLED = "57014"
 Result = TypeVar("Result")
 DONE = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}
 COPYING = {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH}
+# Rows are let go where they are surely too much: a text may be longer than what is answered of it (bytea in hex, JSON
+# with blanks), but not that much, and each row and value has its own frame.
+LONGER = 4
+FRAME_BYTES = 8
+
+Row = list[bytes | None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What comes back for a statement: its rows, as far as there is room for them, and how it ends."""
+
+    room: float
+    rows: list[Row] = field(default_factory=list)
+    ends: list[pq.abc.PGresult] = field(default_factory=list)
+
+    @property
+    def end(self) -> pq.abc.PGresult:
+        """It tells the command and the columns too."""
+        return self.ends[-1]
+
+    @property
+    def failed(self) -> pq.abc.PGresult | None:
+        return next((each for each in self.ends if each.status not in DONE), None)
+
+    @property
+    def is_too_large(self) -> bool:
+        return self.room < 0
+
+    def add(self, result: pq.abc.PGresult) -> None:
+        row = [result.get_value(0, column) for column in range(result.nfields)]
+        self.room -= FRAME_BYTES + sum(FRAME_BYTES + len(value or b"") for value in row)
+        self.rows.append(row)
 
 
 class Connection:
@@ -87,8 +124,15 @@ class Connection:
     def state(self) -> pq.TransactionStatus:
         return pq.TransactionStatus(self._connection.pgconn.transaction_status)
 
-    async def run(self, sql: str, parameters: Sequence[Bound] = ()) -> pq.abc.PGresult:
+    async def run(
+        self, sql: str, parameters: Sequence[Bound] = (), *, at_most: float = math.inf, is_vain: bool = False
+    ) -> Outcome:
+        """Where much more than `at_most` bytes come, the rest is let go, and it fails as an answer that is too large.
+
+        `is_vain`: nothing of it is of use then, so it is cut off.
+        """
         pgconn = self._connection.pgconn
+        outcome = Outcome(at_most * LONGER)
         try:
             pgconn.send_query_params(
                 sql.encode(),
@@ -96,14 +140,20 @@ class Connection:
                 param_types=[each.oid for each in parameters],
                 param_formats=[each.format for each in parameters],
             )
-            results = await self._connection.wait(generators.execute(pgconn))
+            pgconn.set_single_row_mode()
+            await self._connection.wait(received(pgconn, outcome))
+            if outcome.is_too_large:
+                if is_vain:
+                    await self._cancel()
+                await self._connection.wait(received(pgconn, outcome))
         except psycopg.OperationalError as error:
             raise database_unavailable() from error
-        last: pq.abc.PGresult = results[-1]
-        if failed := [each for each in results if each.status not in DONE]:
-            raise await self._failed(failed[0])
+        if outcome.failed and not (is_vain and outcome.is_too_large):
+            raise await self._failed(outcome.failed)
+        if outcome.is_too_large:
+            raise too_large(int(at_most))
         self._check_settings()
-        return last
+        return outcome
 
     async def _failed(self, result: pq.abc.PGresult) -> ApiError:
         if result.status in COPYING:
@@ -122,9 +172,8 @@ class Connection:
 
     async def rows(self, sql: str, *values: str) -> list[list[str | None]]:
         """Of a query of our own."""
-        result = await self.run(sql, [Bound(UNTYPED, value.encode()) for value in values])
-        cells = [[result.get_value(row, column) for column in range(result.nfields)] for row in range(result.ntuples)]
-        return [[None if cell is None else cell.decode() for cell in row] for row in cells]
+        outcome = await self.run(sql, [Bound(UNTYPED, value.encode()) for value in values])
+        return [[None if cell is None else cell.decode() for cell in row] for row in outcome.rows]
 
     async def within(self, seconds: float, work: Coroutine[Any, Any, Result], *, goes_on: bool = False) -> Result:
         """What the work gives, if it is done in time; else it is cut off, or left to go on by itself."""
@@ -139,8 +188,7 @@ class Connection:
     async def _cut_off(self, task: "asyncio.Task[Result]", seconds: float) -> Result:
         for _ in range(CANCELLATIONS):
             # Between two statements there is nothing to cancel: so it is asked again.
-            with suppress(psycopg.Error):
-                await self._connection.cancel_safe(timeout=CANCEL_SECONDS)
+            await self._cancel()
             if (await asyncio.wait({task}, timeout=CANCEL_SECONDS))[0]:
                 break
         else:
@@ -151,6 +199,10 @@ class Connection:
             if isinstance(error, ApiError) and error.sqlstate != CANCELLED:
                 raise
             raise timed_out(seconds, self.process) from error
+
+    async def _cancel(self) -> None:
+        with suppress(psycopg.Error):
+            await self._connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     def when_idle(self, then: Callable[[], object]) -> None:
         if self._running is None or self._running.done():
@@ -167,10 +219,28 @@ class Connection:
     async def close(self) -> None:
         """PostgreSQL would carry on with a statement whose client is gone: so it is told first."""
         if self._running is not None and not self._running.done():
-            with suppress(psycopg.Error):
-                await self._connection.cancel_safe(timeout=CANCEL_SECONDS)
+            await self._cancel()
             self._running.cancel()
         await self._connection.close()
+
+
+def received(pgconn: pq.abc.PGconn, outcome: Outcome) -> PQGen[None]:
+    """Row by row, until there is no more room; called again, to the end."""
+    yield from generators.send(pgconn)
+    try:
+        while result := (yield from generators.fetch(pgconn)):
+            if result.status != pq.ExecStatus.SINGLE_TUPLE:
+                outcome.ends.append(result)
+                if result.status in COPYING:
+                    return
+            elif not outcome.is_too_large:
+                outcome.add(result)
+                if outcome.is_too_large:
+                    return
+    except psycopg.DatabaseError:
+        # Where the server has said why it goes, that counts.
+        if not outcome.failed:
+            raise
 
 
 def conninfo(url: str, database: str | None) -> str:

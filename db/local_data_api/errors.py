@@ -30,6 +30,10 @@ class ApiError(Exception):
         self.body = {"message": message, **members}
 
 
+class TooLarge(ApiError):
+    """More than may be answered."""
+
+
 class Cut(Exception):
     """The connection is to be closed without an answer."""
 
@@ -74,7 +78,7 @@ def unsupported(message: str) -> ApiError:
 
 def too_large(limit: int) -> ApiError:
     size = f"{limit / 1024 / 1024:g} MB" if limit >= 1024 * 1024 else f"{limit} bytes"
-    return unsupported(f"The result exceeds the size limit {size}.")
+    return TooLarge("UnsupportedResultException", f"The result exceeds the size limit {size}.")
 
 
 def refused_by_postgresql(result: pq.abc.PGresult) -> ApiError:

@@ -38,12 +38,9 @@ class Options:
 Read = Callable[[str, Options], Field]
 
 
-def records(result: pq.abc.PGresult, types: Sequence[Type], options: Options) -> list[list[Field]]:
+def records(rows: Iterable[Sequence[bytes | None]], types: Sequence[Type], options: Options) -> list[list[Field]]:
     readers = [reader(each) for each in types]
-    return [
-        [field(result.get_value(row, column), read, options) for column, read in enumerate(readers)]
-        for row in range(result.ntuples)
-    ]
+    return [[field(value, read, options) for value, read in zip(row, readers, strict=True)] for row in rows]
 
 
 def field(value: bytes | None, read: Read, options: Options) -> Field:

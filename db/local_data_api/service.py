@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from db.local_data_api.connection import CANCELLED, Connection
-from db.local_data_api.errors import ApiError, bad_request, invalid, timed_out, too_large
+from db.local_data_api.errors import ApiError, TooLarge, bad_request, invalid, timed_out, too_large
 from db.local_data_api.faults import Fault
 from db.local_data_api.limits import Limits
 from db.local_data_api.parameters import bind
@@ -64,15 +64,11 @@ class Service:
     async def _execute(self, request: Request) -> bytes:
         statement = read_statement(request["sql"])
         values = bind(statement.names, request.get("parameters", []))
-        async with self._session(request) as (connection, transaction):
-            body = encode(
-                await connection.within(
-                    self._limits.statement_seconds,
-                    execute(connection, statement, values, request),
-                    goes_on=request.get("continueAfterTimeout", False),
-                )
-            )
-            await self._check_size(body, transaction)
+        async with self._session(request) as (connection, _):
+            work = execute(connection, statement, values, request, self._limits.response_bytes)
+            goes_on = request.get("continueAfterTimeout", False)
+            body = encode(await connection.within(self._limits.statement_seconds, work, goes_on=goes_on))
+            self._check_size(body)
         return body
 
     async def _execute_batch(self, request: Request) -> bytes:
@@ -80,10 +76,10 @@ class Service:
         sets = [bind(statement.names, each or []) for each in request.get("parameterSets", [])]
         if not sets:
             raise bad_request("There is no parameter set: an empty one runs the statement without parameters")
-        async with self._session(request) as (connection, transaction):
+        async with self._session(request) as (connection, _):
             work = execute_sets(connection, statement, sets)
             body = encode(await connection.within(self._limits.statement_seconds, work))
-            await self._check_size(body, transaction)
+            self._check_size(body)
         return body
 
     async def _begin(self, request: Request) -> bytes:
@@ -102,19 +98,21 @@ class Service:
 
     @asynccontextmanager
     async def _session(self, request: Request) -> AsyncIterator[tuple[Connection, Transaction | None]]:
+        """Too large an answer is the end of its transaction. Outside of one, what it did is done."""
         database = request.get("database") or None
         if "transactionId" in request:
             async with self._transactions.using(request["transactionId"], database) as transaction:
-                yield transaction.connection, transaction
+                try:
+                    yield transaction.connection, transaction
+                except TooLarge:
+                    await self._transactions.end(transaction)
+                    raise
         else:
             async with self._sessions.borrowed(database) as connection:
                 yield connection, None
 
-    async def _check_size(self, body: bytes, transaction: Transaction | None) -> None:
-        """Too large an answer is the end of its transaction. Outside of one, what it did is done."""
+    def _check_size(self, body: bytes) -> None:
         if len(body) > self._limits.response_bytes:
-            if transaction:
-                await self._transactions.end(transaction)
             raise too_large(self._limits.response_bytes)
 
     async def _refuse_answer(self, request: Request) -> None:

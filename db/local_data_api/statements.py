@@ -19,6 +19,7 @@ Answer = dict[str, Any]
 
 # Only these are counted; other commands' tags bear numbers too (SELECT INTO, MOVE).
 COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE")
+READING = {("SELECT",), ("VALUES",), ("TABLE",)}
 # They would take the session out of the service's hands.
 TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
 FROM_CLIENT = re.compile(r"\bfrom\s+stdin\b", re.IGNORECASE)
@@ -35,12 +36,18 @@ def read_statement(sql: str) -> Statement:
     return statement
 
 
-async def execute(connection: Connection, statement: Statement, values: Sequence[Bound], request: Request) -> Answer:
-    result = await connection.run(statement.sql, values)
+async def execute(
+    connection: Connection, statement: Statement, values: Sequence[Bound], request: Request, at_most: int
+) -> Answer:
+    """Fails where surely more than `at_most` bytes would be answered; what is near that, is for the caller to count."""
+    # What a statement has written outside of a transaction stays, so it is let to its end.
+    is_vain = "transactionId" in request or statement.words[:1] in READING
+    outcome = await connection.run(statement.sql, values, at_most=at_most, is_vain=is_vain)
+    result = outcome.end
     if result.status != pq.ExecStatus.TUPLES_OK:
         return {"generatedFields": [], "numberOfRecordsUpdated": updated(result)}
     types = await types_of([result.ftype(column) for column in range(result.nfields)], connection)
-    rows = records(result, types, Options.of(request.get("resultSetOptions", {})))
+    rows = records(outcome.rows, types, Options.of(request.get("resultSetOptions", {})))
     answer: Answer = {"numberOfRecordsUpdated": 0}
     if request.get("formatRecordsAs") == "JSON":
         return answer | {"formattedRecords": as_json(rows, labels(result))}

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from db.local_data_api import Limits
 from tests.db.local_data_api.api import ARNS, SIGNATURE, Api, Refused, parameters, string
 
@@ -55,6 +57,33 @@ async def test_an_answer_of_one_mebibyte_comes_and_a_byte_more_does_not(api: Api
 async def test_an_answer_as_json_text_has_the_same_limit(api: Api) -> None:
     refused = await api.refused(f"select repeat('x', {MIB})", formatRecordsAs="JSON")
     assert refused.code == "UnsupportedResultException"
+
+
+@pytest.mark.parametrize("columns", ["n", "null, null", ""])
+async def test_what_is_much_too_large_is_not_read_to_its_end(api: Api, transaction: str, columns: str) -> None:
+    sql = f"select {columns} from (select generate_series(1, 1000000000)) t(n)"
+    api.limits.statement_seconds = 10
+    too_large = Refused("UnsupportedResultException", 400, "The result exceeds the size limit 1 MB.")
+    assert await api.refused(sql) == too_large
+    assert await api.refused(sql, transactionId=transaction) == too_large
+    assert (await api.refused("select 1", transactionId=transaction)).code == "TransactionNotFoundException"
+    assert await api.rows("select 1") == [[1]]
+
+
+async def test_what_is_longer_as_text_than_in_its_answer_is_answered(api: Api) -> None:
+    blanks = "('[1,' || repeat(' ', 2_000_000) || '2]')::json"
+    assert await api.rows(f"select repeat('x', 500_000)::bytea, {blanks}") == [[b"x" * 500_000, "[1,2]"]]
+
+
+async def test_a_write_whose_answer_is_much_too_large_is_done_all_the_same(empty_api: Api) -> None:
+    await empty_api.execute("create table things (n int)")
+    empty_api.limits.response_bytes = 200
+    refused = await empty_api.refused("insert into things select generate_series(1, 1000) returning n")
+    assert refused.message == "The result exceeds the size limit 200 bytes."
+    with_ = "with w as (insert into things select generate_series(1, 1000) returning n) select * from w"
+    assert (await empty_api.refused(with_)).code == "UnsupportedResultException"
+    empty_api.reset()
+    assert await empty_api.rows("select count(*) from things") == [[2000]]
 
 
 async def test_too_large_an_answer_is_the_end_of_its_transaction(api: Api, transaction: str) -> None:
