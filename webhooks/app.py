@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import sys
 import time
 import zlib
@@ -39,7 +40,12 @@ READ_SECONDS = 30
 RETRY_SECONDS = 5
 # All the bodies that are being read or recorded at once; beyond it strangers could fill the memory.
 MAX_HELD_BYTES = 256 * 1024 * 1024
+LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 DECOMPRESSED = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+
+
+class Malformed(Exception):
+    """A request that is no proper HTTP."""
 
 
 class TooLarge(Exception):
@@ -56,6 +62,7 @@ class ShuttingDown(Exception):
 
 # 503 stands for the status by which the provider's adapter says "send again".
 STATUSES: Mapping[type[Exception], tuple[int, str]] = {
+    Malformed: (400, "malformed"),
     NotVerified: (401, "not_verified"),
     TooLarge: (413, "too_large"),
     TooSlow: (408, "too_slow"),
@@ -314,7 +321,7 @@ def answer_to(failure: Exception, source: Source | None = None) -> Response:
     if status == 401:
         # Some senders (SNS) show their user and password only when they are asked for them.
         headers["WWW-Authenticate"] = 'Basic realm="webhooks"'
-    if status in {408, 413}:
+    if status in {400, 408, 413}:
         # The rest of the body is not read.
         headers["Connection"] = "close"
     return to_json(status, {"error": name, "detail": detail(failure)}, headers)
@@ -356,9 +363,12 @@ def headers_of(request: Request) -> dict[str, str]:
 
 
 async def read_body(request: Request, service: Service) -> bytes:
-    """The whole body, decompressed. Raises TooLarge as soon as it is known to be, without reading the rest."""
+    """The whole body, decompressed. Raises Malformed; TooLarge as soon as it is known to be, without reading the rest."""
     limit = service.settings.max_body_bytes
-    if int(request.headers.get("content-length", 0)) > limit:
+    length = request.headers.get("content-length", "0")
+    if not LENGTH.fullmatch(length):
+        raise Malformed(f"Content-Length: {length[:40]!r} is no length")
+    if int(length) > limit:
         raise TooLarge(f"more than {limit} bytes")
     parts: list[bytes] = []
     held = 0

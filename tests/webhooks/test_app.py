@@ -128,6 +128,13 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(
     assert (large.status_code, large.json()["error"]) == (413, "too_large")
 
 
+@pytest.mark.parametrize("length", ["10, 10", "", "-1", "1_0", "9" * 5000])
+async def test_a_length_that_is_none_is_said_in_our_own_form(client: Client, sendgrid: Adapter, length: str) -> None:
+    request = signed(sendgrid, sample(sendgrid, "delivered"))
+    answer = await client.post(request, headers={**request.headers, "content-length": length})
+    assert (answer.status_code, answer.json()["error"]) == (400, "malformed")
+
+
 POISON = [
     b'{"email": "ada@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "a\\u0000b"}',
     b'{"email": "bob@example.test", "event": "unsubscribe", "timestamp": 1700000000, "reason": "\\ud800"}',
