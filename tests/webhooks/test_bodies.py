@@ -120,6 +120,20 @@ def test_a_compressed_body_is_verified_as_it_was_before(service: Service, one: W
     assert post(service, one, content, content_encoding=encoding).json()["recorded"] == 1
 
 
+def test_a_gzip_body_of_several_members_is_all_of_them(service: Service, one: WebhookRequest) -> None:
+    members = [gzip.compress(one.body[:20]), gzip.compress(b""), gzip.compress(one.body[20:])]
+    assert post(service, one, b"".join(members), content_encoding="gzip").json()["recorded"] == 1
+
+
+@pytest.mark.parametrize(
+    "more", [gzip.compress(b" ")[:-9], b"no gzip", b"\0" * 10], ids=["cut off", "garbage", "padding"]
+)
+def test_what_is_no_whole_member_behind_the_first_is_refused(
+    service: Service, one: WebhookRequest, more: bytes
+) -> None:
+    assert post(service, one, gzip.compress(one.body) + more, content_encoding="gzip").status_code == 401
+
+
 @pytest.mark.parametrize(
     ("content", "encoding"),
     [(b"no gzip", "gzip"), (gzip.compress(b"x" * 1000)[:-9], "gzip"), (b"x", "br"), (b"x", "gzip, gzip")],
@@ -130,13 +144,20 @@ def test_a_body_that_is_not_compressed_as_it_says_is_refused(
     assert post(service, one, content, content_encoding=encoding).status_code == 401
 
 
-def test_a_bomb_is_refused_and_fills_no_memory(service: Service, one: WebhookRequest) -> None:
-    bomb = gzip.compress(b"\0" * 500_000_000, compresslevel=9)
+@pytest.mark.parametrize("before_it", [b"", gzip.compress(b" ")], ids=["alone", "second"])
+def test_a_bomb_is_refused_and_fills_no_memory(service: Service, one: WebhookRequest, before_it: bytes) -> None:
+    bomb = before_it + gzip.compress(b"\0" * 500_000_000, compresslevel=9)
     assert len(bomb) < LIMIT
     before = memory(service)
     answer = post(service, one, bomb, content_encoding="gzip")
     assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
     assert memory(service) < before + 50_000_000
+
+
+def test_many_small_members_are_too_large_together(service: Service, one: WebhookRequest) -> None:
+    content = gzip.compress(b"\0" * 5_000) * (LIMIT // 5_000 + 1)
+    answer = post(service, one, content, content_encoding="gzip")
+    assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
 
 
 def memory(service: Service) -> int:
