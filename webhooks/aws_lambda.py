@@ -1,4 +1,4 @@
-"""Entry point on Lambda: HTTP through any front door, the queue, what AWS hands over of SES, and the daily upkeep."""
+"""Entry point on Lambda: HTTP through any front door, the queue, and what AWS hands over of SES."""
 
 import gc
 
@@ -85,8 +85,6 @@ gc.freeze()
 
 def handler(event: Event, context: Any) -> Any:
     """What Lambda calls. Raises for what did not come by HTTP and must come again."""
-    if "upkeep" in event:
-        return run(upkeep(event["upkeep"]), context)
     if event.get("source") == "aws.ses":
         return run(record_all([Message(str(event.get("id")), json.dumps(event))]), context)
     records = event.get("Records")
@@ -130,16 +128,3 @@ def messages_in(records: Iterable[Event]) -> list[Message]:
         else Message("record", json.dumps(each.get("ses", each)))
         for each in records
     ]
-
-
-async def upkeep(wanted: Event) -> Event:
-    from datetime import UTC, datetime, timedelta
-
-    from db.upkeep import prune_payloads, prune_tokens, repair_preferences
-
-    database = service.database
-    done = {"opted_out": await repair_preferences(database), "tokens": await prune_tokens(database)}
-    if days := wanted.get("payloads_after"):
-        done["payloads"] = await prune_payloads(database, datetime.now(UTC) - timedelta(days=int(days)))
-    log.info("upkeep", **done)
-    return done

@@ -53,8 +53,8 @@ async def new_function(environment: dict[str, str], tmp_path: Path) -> AsyncIter
     """An execution environment with these settings beside the usual ones; it has ended when the test has."""
     running: list[Runtime] = []
 
-    def new(**settings: str) -> Runtime:
-        runtime = Runtime(tmp_path / f"function-{len(running)}.log", environment | settings)
+    def new(handler: str = "webhooks.aws_lambda.handler", **settings: str) -> Runtime:
+        runtime = Runtime(tmp_path / f"function-{len(running)}.log", environment | settings, handler=handler)
         running.append(runtime)
         return runtime
 

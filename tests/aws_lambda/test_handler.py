@@ -172,17 +172,6 @@ async def test_each_delivery_is_a_line_that_cloudwatch_counts_by(new_function: N
     assert {each["Name"]: line[each["Name"]] for each in metric["Metrics"]} == GREETING | {"ms": line["ms"]}
 
 
-async def test_the_daily_upkeep_opts_out_a_row_that_came_later(
-    new_function: NewFunction, adapter: Adapter, connection: "asyncpg.Connection"
-) -> None:
-    function = new_function()
-    await invoke(function, events.http_api_2(signed(adapter)))
-    await tables.add_people(connection, "ada@example.test")
-    done = (await invoke(function, {"upkeep": {"payloads_after": 90}})).result
-    assert done == {"opted_out": 1, "tokens": 0, "payloads": 0}
-    assert await tables.preferences(connection) == {"ada@example.test": False}
-
-
 async def ses(new_function: NewFunction) -> tuple[Adapter, Runtime]:
     kind = providers.load("ses")
     adapter = kind("ses", [kind.new_key()])

@@ -176,12 +176,17 @@ def test_functions_run_what_was_packaged_for_them(resources: dict[str, Any]) -> 
     for function in FUNCTIONS:
         properties = resources[f"{function}LambdaFunction"]["Properties"]
         assert (properties["Runtime"], properties["Architectures"]) == ("python3.13", ["arm64"])
-        assert properties["Handler"] == "webhooks.aws_lambda.handler"
+        module = "upkeep_lambda" if function == "Upkeep" else "aws_lambda"
+        assert properties["Handler"] == f"webhooks.{module}.handler"
 
 
 def test_the_template_holds_no_secret_but_says_where_they_lie(template: dict[str, Any]) -> None:
     variables = template["Resources"]["HttpLambdaFunction"]["Properties"]["Environment"]["Variables"]
     assert json.loads(variables["WEBHOOKS_SOURCES"]) == {"sendgrid": {"keys": ["ssm:/email-webhooks/dev/sendgrid"]}}
     assert variables["WEBHOOKS_SECRET_ARN"] == {"Fn::GetAtt": ["Cluster", "MasterUserSecret.SecretArn"]}
+    assert (
+        "WEBHOOKS_SOURCES"
+        not in template["Resources"]["UpkeepLambdaFunction"]["Properties"]["Environment"]["Variables"]
+    )
     for name in ("UrlOfSendgrid", "ClusterArn", "SecretArn", "QueueArn"):
         assert name in template["Outputs"]
