@@ -164,6 +164,8 @@ def test_every_trouble_raises_an_alarm_that_somebody_hears(resources: dict[str, 
         ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
     }
     assert all(each["AlarmActions"] == [{"Ref": "Alerts"}] and each["AlarmDescription"] for each in alarms)
+    # CloudWatch may not publish to a topic that is encrypted with a key of AWS's own.
+    assert "KmsMasterKeyId" not in resources["Alerts"].get("Properties", {})
 
 
 def test_logs_end_some_day(resources: dict[str, Any]) -> None:
