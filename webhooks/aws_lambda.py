@@ -8,6 +8,7 @@ gc.disable()
 import asyncio  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
+import time  # noqa: E402
 from collections.abc import Awaitable, Iterable  # noqa: E402
 from typing import Any, TypeVar  # noqa: E402
 
@@ -22,12 +23,13 @@ for name, value in trusted.items():
     os.environ |= {name: value} if value else {}
 
 from mangum import Mangum  # noqa: E402
+from starlette.responses import Response  # noqa: E402
 from starlette.types import Receive, Scope, Send  # noqa: E402
 
 from db.database import DatabaseUnavailable  # noqa: E402
 from webhooks.app import Service, answer_to, create_app, lifespan  # noqa: E402
 from webhooks.settings import load_settings  # noqa: E402
-from webhooks.telemetry import for_cloudwatch, log, observers  # noqa: E402
+from webhooks.telemetry import for_cloudwatch, log, observers, tell  # noqa: E402
 from webhooks.worker import Message, record_messages  # noqa: E402
 
 Event = dict[str, Any]
@@ -42,11 +44,14 @@ class OutOfTime(DatabaseUnavailable):
 
 
 class Deadline:
-    """Answers with 503 while there is time, whatever is still under way; what is committed all the same does no harm."""
+    """Has the provider send again while there is time, whatever is still under way; what is committed all the same does
+    no harm.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Lets the loop find out which connections died while we were frozen.
         await asyncio.sleep(0)
+        began = time.perf_counter()
         has_begun = False
 
         async def sending(message: Any) -> None:
@@ -60,8 +65,26 @@ class Deadline:
         except TimeoutError:
             if has_begun:
                 raise
-            log.warning("out of time", path=scope["path"])
-            await answer_to(OutOfTime())(scope, receive, send)
+            await refusal(scope, began)(scope, receive, send)
+
+
+def refusal(scope: Scope, began: float) -> Response:
+    """With the status that this very provider wants; told of as any other answer to a delivery."""
+    failure = OutOfTime("the database did not answer in time")
+    # The app's router has found the source.
+    source = service.sources.get(scope.get("path_params", {}).get("source", ""))
+    response = answer_to(failure, source)
+    if source is None:
+        log.warning("out of time", path=scope["path"])
+        return response
+    told = {
+        "source": source.adapter.source,
+        "status": response.status_code,
+        "ms": round((time.perf_counter() - began) * 1000, 2),
+        "waiting": service.store.committer.waiting,
+    }
+    tell(told, None, f"OutOfTime: {failure}")
+    return response
 
 
 def seconds_left(context: Any) -> float:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from unittest.mock import ANY
 
 import pytest
 
@@ -125,23 +126,28 @@ async def test_warm_invocations_share_one_client_also_after_a_freeze(
         assert proxy.connections == 2
 
 
+@pytest.mark.parametrize(("provider", "status"), [("sendgrid", 503), ("brevo", 429)])
 async def test_before_lambda_ends_it_the_provider_is_told_to_send_again(
-    new_function: NewFunction, adapter: Adapter, database_url: str, connection: "asyncpg.Connection"
+    new_function: NewFunction, provider: str, status: int, database_url: str, connection: "asyncpg.Connection"
 ) -> None:
     faults = Faults()
+    kind = providers.load(provider)
+    adapter = kind(provider, [kind.new_key()])
+    sources = json.dumps({provider: {"keys": list(adapter.keys)}})
     server, _, name = database_url.rpartition("/")
     async with serving(create_app(f"{server}/postgres", faults=faults)) as url:
-        function = new_function(AWS_ENDPOINT_URL_RDS_DATA=url, WEBHOOKS_DATABASE=name)
-        request = signed(adapter)
+        function = new_function(AWS_ENDPOINT_URL_RDS_DATA=url, WEBHOOKS_DATABASE=name, WEBHOOKS_SOURCES=sources)
+        request = signed(adapter, next(iter(adapter.samples)))
         faults.latency = 3.0
         late = (await invoke(function, events.http_api_2(request), milliseconds=2_000)).result
         faults.latency = 0.0
         again = (await invoke(function, events.http_api_2(request))).result
-    status, body = events.answer(late)
-    assert (status, body["error"]) == (503, "database_unavailable")
+    assert events.answer(late) == (status, {"error": "database_unavailable", "detail": ANY})
     assert late["headers"]["retry-after"]
     assert events.answer(again)[0] == 200
     assert await tables.count(connection, "webhook_events") == 1
+    told = [(each["source"], each["status"]) for each in function.lines() if each["event"] == "delivery"]
+    assert told == [(provider, status), (provider, 200)]
 
 
 async def test_what_no_source_believes_fails_the_invocation_and_not_the_function(
