@@ -9,8 +9,8 @@ import asyncio  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Awaitable, Iterable  # noqa: E402
-from typing import Any, TypeVar  # noqa: E402
+from collections.abc import Iterable  # noqa: E402
+from typing import Any  # noqa: E402
 
 # aiohttp, as it is imported, reads all of the system's certificates into a context that nothing here uses (botocore and
 # `fetch` bring their own): a tenth of the start.
@@ -33,7 +33,6 @@ from webhooks.telemetry import for_cloudwatch, log, observers, tell  # noqa: E40
 from webhooks.worker import Message, record_messages  # noqa: E402
 
 Event = dict[str, Any]
-T = TypeVar("T")
 
 # Before Lambda kills us the provider must have its answer.
 MARGIN_SECONDS = 1.0
@@ -109,38 +108,30 @@ gc.freeze()
 def handler(event: Event, context: Any) -> Any:
     """What Lambda calls. Raises for what did not come by HTTP and must come again."""
     if event.get("source") == "aws.ses":
-        return run(record_all([Message(str(event.get("id")), json.dumps(event))]), context)
+        return record_all([Message(str(event.get("id")), json.dumps(event))], context)
     records = event.get("Records")
     if not isinstance(records, list) or not records:
         return http(event, context)
     if records[0].get("eventSource") == "aws:sqs":
-        messages = [Message(each["messageId"], each["body"]) for each in records]
-        return run(record_queued(messages), context)
-    return run(record_all(messages_in(records)), context)
+        return record_queued([Message(each["messageId"], each["body"]) for each in records], context)
+    return record_all(messages_in(records), context)
 
 
-def run(work: Awaitable[T], context: Any) -> T:
-    """In the loop that all clients belong to; cut off in time to say what must come again."""
-
-    async def in_time() -> T:
-        async with asyncio.timeout(seconds_left(context)):
-            return await work
-
-    return loop.run_until_complete(in_time())
-
-
-async def record_queued(messages: Iterable[Message]) -> Event:
+def record_queued(messages: Iterable[Message], context: Any) -> Event:
     """Those that must come again, in the words of SQS."""
-    failed = await record_messages(messages, service.sources, service.store)
-    return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+    return {"batchItemFailures": [{"itemIdentifier": each} for each in unrecorded(messages, context)]}
 
 
-async def record_all(messages: Iterable[Message]) -> Event:
+def record_all(messages: Iterable[Message], context: Any) -> Event:
     """Of an asynchronous invocation, which Lambda repeats as a whole."""
-    failed = await record_messages(messages, service.sources, service.store)
-    if failed:
+    if failed := unrecorded(messages, context):
         raise RuntimeError(f"not recorded, to come again: {', '.join(failed)}")
     return {}
+
+
+def unrecorded(messages: Iterable[Message], context: Any) -> list[str]:
+    """The ids of those that must come again, in time to say so. In the loop that all clients belong to."""
+    return loop.run_until_complete(record_messages(messages, service.sources, service.store, seconds_left(context)))
 
 
 def messages_in(records: Iterable[Event]) -> list[Message]:

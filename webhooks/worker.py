@@ -24,24 +24,29 @@ class Message:
     text: str
 
 
-async def record_messages(messages: Iterable[Message], sources: Mapping[str, Source], store: Store) -> list[str]:
-    """All at once, so that they share statements. The ids of those that must come again."""
+async def record_messages(
+    messages: Iterable[Message], sources: Mapping[str, Source], store: Store, seconds: float
+) -> list[str]:
+    """All at once, so that they share statements. The ids of those that must come again, and of those that are not
+    settled after so many `seconds`.
+    """
     each = list(messages)
-    taken = await asyncio.gather(*(is_settled(message, sources, store) for message in each))
+    taken = await asyncio.gather(*(is_settled(message, sources, store, seconds) for message in each))
     return [message.id for message, is_done in zip(each, taken, strict=True) if not is_done]
 
 
-async def is_settled(message: Message, sources: Mapping[str, Source], store: Store) -> bool:
+async def is_settled(message: Message, sources: Mapping[str, Source], store: Store, seconds: float) -> bool:
     """Whether a message has had its effect, or can never have one. Whatever else it is, it must come again."""
     began = time.perf_counter()
     source, delivery, error = "", None, None
     is_done = True
     try:
-        source, delivery = await record_message(message.text, sources, store)
+        async with asyncio.timeout(seconds):
+            source, delivery = await record_message(message.text, sources, store)
     except NotVerified as failure:
         # A one-time token that has proven another body: the same message again would be refused again.
         error = f"{type(failure).__name__}: {failure}"
-    except (DatabaseUnavailable, ProofUnavailable, NobodysMessage, ValueError) as failure:
+    except (DatabaseUnavailable, ProofUnavailable, NobodysMessage, TimeoutError, ValueError) as failure:
         is_done, error = False, f"{type(failure).__name__}: {failure}"
     except Exception as failure:  # noqa: BLE001 - whatever it is, its neighbours must not come again
         log.exception("unexpected", message=message.id)

@@ -176,3 +176,25 @@ async def test_where_the_database_is_away_every_message_comes_again(
         await invoke(front, events.http_api_2(signed(adapter, sample(adapter, "open", number))))
     result = (await invoke(worker, events.sqs(*sqs.take()))).result
     assert [each["itemIdentifier"] for each in result["batchItemFailures"]] == ["message-0", "message-1"]
+
+
+async def test_what_is_not_recorded_when_the_time_is_up_comes_again_and_its_neighbours_do_not(
+    new_function: NewFunction, adapter: Adapter, sqs: Sqs, connection: "asyncpg.Connection"
+) -> None:
+    front, worker = new_function(**sqs.settings), new_function()
+    # As many as one statement carries: what waits for the lock is another's.
+    for samples in (
+        [sample(adapter, "open", number) for number in range(1000)],
+        [sample(adapter, "unsubscribe", 1000, email="locked@example.test")],
+    ):
+        await invoke(front, events.http_api_2(signed(adapter, *samples)))
+    bodies = sorted(sqs.take(), key=lambda body: "locked@" in body)
+    await tables.add_people(connection, "locked@example.test")
+    async with connection.transaction():
+        await connection.execute("select from email_preferences for update")
+        result = (await invoke(worker, events.sqs(*bodies), milliseconds=4_000)).result
+    assert result == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    [late] = [each for each in worker.lines() if each["event"] == "delivery" and each["status"] == 503]
+    assert late["error"].startswith("TimeoutError")
+    assert (await invoke(worker, events.sqs(*bodies))).result == {"batchItemFailures": []}
+    assert await tables.count(connection, "webhook_events") == 1001
