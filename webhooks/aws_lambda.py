@@ -10,6 +10,7 @@ import json  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterable  # noqa: E402
+from functools import cache  # noqa: E402
 from typing import Any  # noqa: E402
 
 # aiohttp, as it is imported, reads all of the system's certificates into a context that nothing here uses (botocore and
@@ -27,7 +28,9 @@ from starlette.responses import Response  # noqa: E402
 from starlette.types import Receive, Scope, Send  # noqa: E402
 
 from db.database import DatabaseUnavailable  # noqa: E402
+from db.store import Store  # noqa: E402
 from webhooks.app import Service, answer_to, create_app, lifespan  # noqa: E402
+from webhooks.database import new_database  # noqa: E402
 from webhooks.settings import load_settings  # noqa: E402
 from webhooks.telemetry import for_cloudwatch, log, observers, tell  # noqa: E402
 from webhooks.worker import Message, record_messages  # noqa: E402
@@ -36,6 +39,8 @@ Event = dict[str, Any]
 
 # Before Lambda kills us the provider must have its answer.
 MARGIN_SECONDS = 1.0
+# A paused database takes 15 s to wake, 30 s and more after a day. A provider is rather told to come again.
+WAKING_SECONDS = 45.0
 
 
 class OutOfTime(DatabaseUnavailable):
@@ -94,7 +99,8 @@ def seconds_left(context: Any) -> float:
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 observers.append(for_cloudwatch)
-app = create_app(load_settings(), is_scraped=False)
+settings = load_settings()
+app = create_app(settings, is_scraped=False)
 service: Service = app.state.service
 # Entered once and never left: Lambda tells nobody when it ends.
 entered = lifespan(app)
@@ -131,7 +137,14 @@ def record_all(messages: Iterable[Message], context: Any) -> Event:
 
 def unrecorded(messages: Iterable[Message], context: Any) -> list[str]:
     """The ids of those that must come again, in time to say so. In the loop that all clients belong to."""
-    return loop.run_until_complete(record_messages(messages, service.sources, service.store, seconds_left(context)))
+    work = record_messages(messages, service.sources, patient_store(), seconds_left(context))
+    return loop.run_until_complete(work)
+
+
+@cache
+def patient_store() -> Store:
+    """For what does not come by HTTP: it waits here until a paused database is awake."""
+    return Store(new_database(settings, None, waking_seconds=WAKING_SECONDS), in_flight=settings.statements)
 
 
 def messages_in(records: Iterable[Event]) -> list[Message]:

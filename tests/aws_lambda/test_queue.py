@@ -1,12 +1,15 @@
 """Mode queue: what is proven goes to SQS, and the worker records it; what cannot be recorded never costs its neighbours."""
 
+import asyncio
 import json
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import providers
+from db.local_data_api import Faults, create_app, serving
 from providers.adapter import Adapter, WebhookRequest
 from tests import tables
 from tests.aws_lambda import events
@@ -15,6 +18,7 @@ from tests.aws_lambda.conftest import NewFunction, client, invoke
 if TYPE_CHECKING:
     import asyncpg
 
+UPKEEP = "webhooks.upkeep_lambda.handler"
 QUEUED = {"recorded": 0, "duplicates": 0, "dead": 0, "opted_out": 0, "opted_in": 0}
 
 
@@ -198,3 +202,24 @@ async def test_what_is_not_recorded_when_the_time_is_up_comes_again_and_its_neig
     assert late["error"].startswith("TimeoutError")
     assert (await invoke(worker, events.sqs(*bodies))).result == {"batchItemFailures": []}
     assert await tables.count(connection, "webhook_events") == 1001
+
+
+async def test_a_database_that_wakes_is_waited_for_but_not_by_a_provider(
+    new_function: NewFunction, adapter: Adapter, sqs: Sqs, database_url: str
+) -> None:
+    faults = Faults()
+    server, _, name = database_url.rpartition("/")
+    request = events.http_api_2(signed(adapter, sample(adapter, "open", 1)))
+    async with serving(create_app(f"{server}/postgres", faults=faults)) as url:
+        at = {"AWS_ENDPOINT_URL_RDS_DATA": url, "WEBHOOKS_DATABASE": name}
+        direct, worker, upkeep = new_function(**at), new_function(**at), new_function(UPKEEP, **at)
+        await invoke(new_function(**sqs.settings), request)
+        for function in (direct, worker, upkeep):
+            await asyncio.to_thread(function.wait_until_ready)
+        faults.resuming_until = time.monotonic() + 7
+        answered, recorded, done = await asyncio.gather(
+            invoke(direct, request), invoke(worker, events.sqs(*sqs.take())), invoke(upkeep, {})
+        )
+    assert events.answer(answered.result)[0] == 503
+    assert recorded.result == {"batchItemFailures": []}
+    assert done.result == {"opted_out": 0, "tokens": 0}
