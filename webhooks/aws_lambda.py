@@ -6,7 +6,6 @@ import gc
 gc.disable()
 
 import asyncio  # noqa: E402
-import json  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterable  # noqa: E402
@@ -33,7 +32,7 @@ from webhooks.app import Service, answer_to, create_app, lifespan  # noqa: E402
 from webhooks.database import new_database  # noqa: E402
 from webhooks.settings import load_settings  # noqa: E402
 from webhooks.telemetry import for_cloudwatch, log, observers, tell  # noqa: E402
-from webhooks.worker import Message, record_messages  # noqa: E402
+from webhooks.worker import Message, messages_in, record_messages  # noqa: E402
 
 Event = dict[str, Any]
 
@@ -113,14 +112,12 @@ gc.freeze()
 
 def handler(event: Event, context: Any) -> Any:
     """What Lambda calls. Raises for what did not come by HTTP and must come again."""
-    if event.get("source") == "aws.ses":
-        return record_all([Message(str(event.get("id")), json.dumps(event))], context)
     records = event.get("Records")
-    if not isinstance(records, list) or not records:
-        return http(event, context)
-    if records[0].get("eventSource") == "aws:sqs":
+    if records and records[0].get("eventSource") == "aws:sqs":
         return record_queued([Message(each["messageId"], each["body"]) for each in records], context)
-    return record_all(messages_in(records), context)
+    if records or event.get("source") == "aws.ses":
+        return record_all(messages_in(event), context)
+    return http(event, context)
 
 
 def record_queued(messages: Iterable[Message], context: Any) -> Event:
@@ -145,13 +142,3 @@ def unrecorded(messages: Iterable[Message], context: Any) -> list[str]:
 def patient_store() -> Store:
     """For what does not come by HTTP: it waits here until a paused database is awake."""
     return Store(new_database(settings, None, waking_seconds=WAKING_SECONDS), in_flight=settings.statements)
-
-
-def messages_in(records: Iterable[Event]) -> list[Message]:
-    """SNS's envelopes, as SNS itself writes them; SES's own records as they are."""
-    return [
-        Message(each["Sns"]["MessageId"], json.dumps(each["Sns"]))
-        if "Sns" in each
-        else Message("record", json.dumps(each.get("ses", each)))
-        for each in records
-    ]

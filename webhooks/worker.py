@@ -1,9 +1,11 @@
 """Deliveries that come without HTTP: what the queue holds, and what AWS hands over of SES."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from db.database import DatabaseUnavailable
 from db.store import Store
@@ -22,6 +24,23 @@ class NobodysMessage(Exception):
 class Message:
     id: str
     text: str
+
+
+def messages_in(event: Mapping[str, Any]) -> list[Message]:
+    """What Lambda is handed of SES directly: SNS's envelopes, an event bus's event, mail that SES has received."""
+    records = event.get("Records")
+    if not isinstance(records, list):
+        return [Message(str(event.get("id")), json.dumps(event))]
+    return [message_in(each) for each in records]
+
+
+def message_in(record: Mapping[str, Any]) -> Message:
+    """As SNS itself would have written it."""
+    if "Sns" in record:
+        return Message(record["Sns"]["MessageId"], json.dumps(record["Sns"]))
+    if "ses" in record:
+        return Message("received", json.dumps({"notificationType": "Received", **record["ses"]}))
+    return Message("record", json.dumps(record))
 
 
 async def record_messages(

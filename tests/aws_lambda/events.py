@@ -138,3 +138,8 @@ def sns(*envelopes: Mapping[str, Any]) -> Event:
             for envelope in envelopes
         ]
     }
+
+
+def ses_rule(mail: Mapping[str, Any], receipt: Mapping[str, Any]) -> Event:
+    """As a receipt rule of SES invokes a function."""
+    return {"Records": [{"eventSource": "aws:ses", "eventVersion": "1.0", "ses": {"mail": mail, "receipt": receipt}}]}

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import ANY
 
@@ -22,6 +23,7 @@ from tests.aws_lambda.runtime import Runtime
 if TYPE_CHECKING:
     import asyncpg
 
+RECEIVED = Path(__file__).parent.parent / "providers" / "ses" / "received.json"
 GREETING = {"received": 1, "recorded": 1, "duplicates": 0, "dead": 0, "opted_out": 0, "opted_in": 0}
 
 
@@ -199,3 +201,16 @@ async def test_ses_comes_by_a_topic_a_queue_and_an_event_bus_and_each_event_coun
     assert (await invoke(function, bus)).result == {}
     assert await tables.count(connection, "webhook_events") == 1
     assert await tables.ledger(connection) != {}
+
+
+async def test_mail_that_ses_receives_is_the_same_event_by_a_rule_and_by_a_topic(
+    new_function: NewFunction, connection: "asyncpg.Connection"
+) -> None:
+    adapter, function = await ses(new_function)
+    told = json.loads(RECEIVED.read_text())
+    [request] = adapter.sign([told], datetime.now(UTC))
+    for event in (events.ses_rule(told["mail"], told["receipt"]), events.sns(json.loads(request.body))):
+        assert (await invoke(function, event)).result == {}
+    found = await connection.fetch("select type, email_address from webhook_events")
+    assert [tuple(each) for each in found] == [("inbound", "ada@example.test")]
+    assert await tables.count(connection, "webhook_dead_letters") == 0
