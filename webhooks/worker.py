@@ -85,13 +85,25 @@ async def record_message(text: str, sources: Mapping[str, Source], store: Store)
     """Raises NobodysMessage, ProofUnavailable, DatabaseUnavailable, ValueError, and NotVerified for a token that is spent."""
     unread = unread_of(text)
     if unread is None:
-        return await record_foreign(text.encode(), sources, store)
+        return await record_foreign(unwrapped(text).encode(), sources, store)
     source = sources.get(unread.source)
     if source is None:
         raise NobodysMessage(
             f"there is no source {unread.source} here: is it in WEBHOOKS_SOURCES of this function too?"
         )
     return unread.source, await record(unread, source, store)
+
+
+def unwrapped(text: str) -> str:
+    """Also of a whole event: Lambda leaves it in the queue where the function has failed with it three times."""
+    try:
+        event = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(event, dict) or "Records" not in event:
+        return text
+    [message] = messages_in(event)
+    return message.text
 
 
 async def record_foreign(body: bytes, sources: Mapping[str, Source], store: Store) -> tuple[str, Delivery | None]:
@@ -110,5 +122,7 @@ def believer(body: bytes, sources: Mapping[str, Source]) -> Source:
         return believers[0]
     names = ", ".join(each.adapter.source for each in believers)
     raise NobodysMessage(
-        f"it could be of any of {names}: give each a queue of its own" if believers else "it is of no source's topic"
+        f"it could be of any of {names}: only SNS's envelope names a topic, so let it come by SNS without raw delivery"
+        if believers
+        else "it is of no source's topic"
     )

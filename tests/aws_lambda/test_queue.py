@@ -223,3 +223,37 @@ async def test_a_database_that_wakes_is_waited_for_but_not_by_a_provider(
     assert events.answer(answered.result)[0] == 503
     assert recorded.result == {"batchItemFailures": []}
     assert done.result == {"opted_out": 0, "tokens": 0}
+
+
+async def test_what_lambda_leaves_in_the_queue_after_its_last_try_is_read_by_the_worker(
+    new_function: NewFunction, connection: "asyncpg.Connection"
+) -> None:
+    kind = providers.load("ses")
+    ses = kind("ses", [kind.new_key()])
+    worker = new_function(WEBHOOKS_SOURCES=json.dumps({"ses": {"keys": list(ses.keys)}}))
+    envelope = json.loads(signed(ses, sample(ses, "Complaint", 1)).body)
+    bounce = {"detail-type": "Email Bounced", "detail": sample(ses, "Bounce", 2)}
+    bus = {"source": "aws.ses", "id": "1", **bounce}
+    rule = events.ses_rule({"messageId": "3", "source": "ada@example.test"}, {"timestamp": "2023-11-14T22:13:20Z"})
+    strange = events.sns({**envelope, "TopicArn": "arn:aws:sns:eu-west-1:000000000000:other"})
+    left = [json.dumps(each) for each in (events.sns(envelope), bus, rule, strange)]
+    assert (await invoke(worker, events.sqs(*left))).result == {"batchItemFailures": [{"itemIdentifier": "message-3"}]}
+    found = await connection.fetch("select type from webhook_events")
+    assert {each["type"] for each in found} == {"complained", "bounced", "inbound"}
+
+
+async def test_of_two_sources_a_bare_message_could_be_of_either(
+    new_function: NewFunction, connection: "asyncpg.Connection"
+) -> None:
+    kind = providers.load("ses")
+    ses = kind("ses", [kind.new_key()])
+    keys = {"ses": list(ses.keys), "other": ["arn:aws:sns:eu-west-1:123456789012:other"]}
+    sources = {name: {"provider": "ses", "keys": each} for name, each in keys.items()}
+    worker = new_function(WEBHOOKS_SOURCES=json.dumps(sources))
+    bare = json.dumps(sample(ses, "Bounce", 1))
+    by_sns = signed(ses, sample(ses, "Bounce", 1)).body.decode()
+    result = (await invoke(worker, events.sqs(bare, by_sns))).result
+    assert result == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
+    [told] = [each["error"] for each in worker.lines() if each.get("status") == 503]
+    assert "let it come by SNS without raw delivery" in told
+    assert await tables.count(connection, "webhook_events") == 1
