@@ -99,10 +99,19 @@ def test_no_role_may_anything_at_all(resources: dict[str, Any]) -> None:
                 assert "*" not in [each for each in listed(statement["Resource"]) if isinstance(each, str)]
 
 
-def test_only_topics_of_this_account_may_write_to_the_queue(resources: dict[str, Any]) -> None:
-    [statement] = resources["QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+def test_only_topics_that_are_named_may_write_to_the_queue(template: dict[str, Any]) -> None:
+    policy = template["Resources"]["QueuePolicy"]
+    [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "sns.amazonaws.com"}
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::Split": [",", ""]}}}
+    # None is named, and so there is no policy.
+    assert policy["Condition"] == "FromTopics"
+    assert template["Conditions"]["FromTopics"] == {"Fn::Not": [{"Fn::Equals": ["", ""]}]}
+
+
+def test_what_the_function_gives_up_lies_in_the_queue(resources: dict[str, Any]) -> None:
+    given_up = resources["HttpLambdaFunction"]["Properties"]["DeadLetterConfig"]
+    assert given_up == {"TargetArn": {"Fn::GetAtt": ["Queue", "Arn"]}}
 
 
 def test_the_function_answers_before_its_front_door_gives_up(resources: dict[str, Any]) -> None:
