@@ -1,6 +1,7 @@
 """What happened: one wide JSON line a delivery, and whoever counts by its fields."""
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,8 +28,10 @@ CLOUDWATCH = {
     "queued": "Count",
     "opted_out": "Count",
     "opted_in": "Count",
+    "refused": "Count",
 }
-NAMESPACE = "EmailWebhooks"
+# A name that AWS's own libraries read: two deployments in one account are counted apart.
+NAMESPACE = os.environ.get("AWS_EMF_NAMESPACE", "EmailWebhooks")
 
 
 def configure_logging(level: str) -> None:
@@ -77,8 +80,17 @@ def outcome(delivery: Delivery) -> dict[str, Any]:
     }
 
 
+def is_refusal(status: int) -> bool:
+    """Whether the trouble is ours, in the words of any provider: it is to send again."""
+    return status == 429 or status >= 500
+
+
 def for_cloudwatch(told: dict[str, Any]) -> None:
-    """An observer that adds to the line what makes CloudWatch count by it (its embedded metric format)."""
+    """An observer that adds to the line what makes CloudWatch count by it (its embedded metric format).
+
+    In all, which alarms watch, and by source.
+    """
+    told["refused"] = int(is_refusal(told["status"]))
     metrics = [{"Name": name, "Unit": unit} for name, unit in CLOUDWATCH.items() if name in told]
-    metric = {"Namespace": NAMESPACE, "Dimensions": [["source"]], "Metrics": metrics}
+    metric = {"Namespace": NAMESPACE, "Dimensions": [[], ["source"]], "Metrics": metrics}
     told["_aws"] = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [metric]}

@@ -19,6 +19,7 @@ from tests import tables
 from tests.aws_lambda import events
 from tests.aws_lambda.conftest import NewFunction, invoke
 from tests.aws_lambda.runtime import Runtime
+from webhooks.telemetry import is_refusal
 
 if TYPE_CHECKING:
     import asyncpg
@@ -176,8 +177,31 @@ async def test_each_delivery_is_a_line_that_cloudwatch_counts_by(new_function: N
     await invoke(function, events.http_api_2(signed(adapter)))
     [line] = [each for each in function.lines() if each["event"] == "delivery"]
     [metric] = line["_aws"]["CloudWatchMetrics"]
-    assert metric["Dimensions"] == [["source"]]
-    assert {each["Name"]: line[each["Name"]] for each in metric["Metrics"]} == GREETING | {"ms": line["ms"]}
+    assert (metric["Namespace"], metric["Dimensions"]) == ("EmailWebhooks", [[], ["source"]])
+    counted = {each["Name"]: line[each["Name"]] for each in metric["Metrics"]}
+    assert counted == GREETING | {"refused": 0, "ms": line["ms"]}
+
+
+@pytest.mark.parametrize(("provider", "status"), [("sendgrid", 503), ("brevo", 429)])
+async def test_what_is_refused_for_trouble_of_ours_is_counted_whatever_the_status(
+    new_function: NewFunction, provider: str, status: int
+) -> None:
+    kind = providers.load(provider)
+    adapter = kind(provider, [kind.new_key()])
+    sources = json.dumps({provider: {"keys": list(adapter.keys)}})
+    away = {"AWS_ENDPOINT_URL_RDS_DATA": "http://127.0.0.1:1", "AWS_EMF_NAMESPACE": "EmailWebhooks/prod"}
+    function = new_function(WEBHOOKS_SOURCES=sources, **away)
+    await invoke(function, events.http_api_2(signed(adapter, next(iter(adapter.samples)))), milliseconds=3_000)
+    await invoke(function, events.http_api_2(WebhookRequest(source=provider, body=b"forged")))
+    lines = [each for each in function.lines() if each["event"] == "delivery"]
+    assert [(each["status"], each["refused"]) for each in lines] == [(status, 1), (401, 0)]
+    assert {"Name": "refused", "Unit": "Count"} in lines[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    assert lines[0]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "EmailWebhooks/prod"
+
+
+@pytest.mark.parametrize("provider", sorted(providers.ADAPTERS))
+def test_each_providers_word_for_send_again_counts_as_refused(provider: str) -> None:
+    assert is_refusal(providers.load(provider).unavailable_status)
 
 
 async def ses(new_function: NewFunction) -> tuple[Adapter, Runtime]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from webhooks.telemetry import CLOUDWATCH
+
 ROOT = Path(__file__).parent.parent.parent
 FUNCTIONS = {"Http", "Worker", "Upkeep"}
 # What each function asks of AWS, and of which resource of ours.
@@ -171,10 +173,25 @@ def test_every_trouble_raises_an_alarm_that_somebody_hears(resources: dict[str, 
         ("AWS/Lambda", "Throttles"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
         ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        ("EmailWebhooks/dev", "refused"),
+        ("EmailWebhooks/dev", "dead"),
     }
     assert all(each["AlarmActions"] == [{"Ref": "Alerts"}] and each["AlarmDescription"] for each in alarms)
     # CloudWatch may not publish to a topic that is encrypted with a key of AWS's own.
     assert "KmsMasterKeyId" not in resources["Alerts"].get("Properties", {})
+
+
+def test_the_functions_count_where_the_alarms_look(resources: dict[str, Any]) -> None:
+    for function in ("Http", "Worker"):
+        given = resources[f"{function}LambdaFunction"]["Properties"]["Environment"]["Variables"]
+        assert given["AWS_EMF_NAMESPACE"] == "EmailWebhooks/dev"
+    for name, counted in (("Refused", "refused"), ("Unreadable", "dead")):
+        alarm = resources[f"{name}Alarm"]["Properties"]
+        # Of all sources: no alarm is missing for one that is added.
+        assert "Dimensions" not in alarm
+        assert counted in CLOUDWATCH
+        # Also where a delivery comes once in a while.
+        assert alarm["Period"] >= 900
 
 
 def test_logs_end_some_day(resources: dict[str, Any]) -> None:
