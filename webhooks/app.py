@@ -150,6 +150,8 @@ def new_service(settings: Settings) -> Service:
         )
     for name, source in sources.items():
         source.adapter.fetch = fetch
+        if source.missing:
+            log.error("KEYS MISSING: what they would prove is told to come again", source=name, faults=source.missing)
         if not source.is_verified:
             log.warning(
                 "NOT VERIFIED: anybody can opt anybody out or in through this source", source=name, verify=False

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from providers.adapter import Adapter, NotVerified, ProofUnavailable, Verified, WebhookRequest
@@ -17,13 +17,15 @@ RENEWAL_SECONDS = 60.0
 class Source:
     """`read_again` makes the adapter anew with the keys as they are now; None where they can only change by a restart.
 
-    It raises SettingsError.
+    It raises SettingsError. `missing`: why some of its keys could not be had at the start; what they would prove is to
+    come again.
     """
 
     adapter: Adapter
     topics: TopicPolicy = field(default_factory=TopicPolicy)
     is_verified: bool = True
     read_again: Callable[[], Awaitable[Adapter]] | None = None
+    missing: Sequence[str] = ()
     _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _read_at: float | None = None
     _failure: SettingsError | None = None
@@ -34,6 +36,8 @@ class Source:
             return Verified(request)
         adapter = self.adapter
         try:
+            if not adapter.keys:
+                raise NotVerified("none of the keys could be had")
             return await adapter.verify(request)
         except NotVerified:
             await self._renew(adapter)

@@ -18,6 +18,7 @@ from webhooks.source import Source
 
 # Where a key may change while the service runs.
 CHANGING = (*SCHEMES, "file:")
+ON_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
 class SourceSettings(BaseModel):
@@ -97,14 +98,26 @@ def new_source(name: str, settings: SourceSettings, secrets: Secrets | None = No
         raise SettingsError([f"the adapter of {settings.provider} cannot be loaded: {error}"]) from error
     if not settings.keys and settings.verify:
         raise SettingsError([f'has no keys, so nobody could be told from the provider: "keys" takes {kind.key}'])
-    adapter = new_adapter(kind, name, settings, secrets or {})
+    had, missing = keys_to_start_with(settings, secrets or {})
+    adapter = new_adapter(kind, name, had, secrets or {})
 
     async def read_again() -> Adapter:
         return new_adapter(kind, name, settings, await fetch_secrets(settings.keys))
 
     may_change = any(key.startswith(CHANGING) for key in settings.keys)
     policy = TopicPolicy(settings.topics, adapter.leaving_a_topic_leaves_all)
-    return Source(adapter, policy, settings.verify, read_again if may_change else None)
+    return Source(adapter, policy, settings.verify, read_again if may_change else None, missing)
+
+
+def keys_to_start_with(settings: SourceSettings, secrets: Secrets) -> tuple[SourceSettings, list[str]]:
+    """On Lambda, where a start is no deployment that could be refused, those that can be had, and why others cannot: one
+    source must not stop all of them. Each of the others is had when it is there again.
+    """
+    if not ON_LAMBDA:
+        return settings, []
+    missing = {key: str(secrets[key]) for key in settings.keys if isinstance(secrets.get(key), SecretUnavailable)}
+    had = [key for key in settings.keys if key not in missing]
+    return settings.model_copy(update={"keys": had}), list(missing.values())
 
 
 def new_adapter(kind: type[Adapter], name: str, settings: SourceSettings, secrets: Secrets) -> Adapter:

@@ -1,5 +1,6 @@
 """Keys in Parameter Store and Secrets Manager: fetched at the start, and read anew when a delivery does not verify."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -113,3 +114,41 @@ async def test_where_they_cannot_be_had_when_a_delivery_does_not_verify_the_prov
     assert await status(function, stranger) == 503
     assert await status(function, stranger) == 503
     assert await status(function, adapter) == 200
+
+
+async def test_a_source_whose_key_is_missing_at_the_start_stops_no_other(
+    new_function: NewFunction, adapter: Adapter, aws: str, at: dict[str, str]
+) -> None:
+    name = f"{PARAMETER}/later"
+    eu = type(adapter)("eu", [adapter.new_key()])
+    missing = {"provider": "sendgrid", "keys": [f"ssm:{name}"]}
+    two = {"provider": "sendgrid", "keys": [adapter.keys[0], f"ssm:{name}"]}
+    function = new_function(WEBHOOKS_SOURCES=sources(adapter.keys[0], eu=missing, two=two), **at)
+    assert await status(function, adapter) == 200
+    assert await status(function, type(adapter)("two", adapter.keys)) == 200
+    assert await status(function, eu) == 503
+    lines = function.lines()
+    assert [each["source"] for each in lines if each["event"].startswith("KEYS MISSING")] == ["eu", "two"]
+    assert "there is none of that name" in lines[-1]["error"]
+
+    put(aws, eu.keys[0], name)
+    again = new_function(WEBHOOKS_SOURCES=sources(adapter.keys[0], eu=missing), **at)
+    assert await status(again, eu) == 200
+
+
+async def test_a_source_gets_its_missing_key_when_that_is_there(
+    new_function: NewFunction, adapter: Adapter, aws: str, at: dict[str, str]
+) -> None:
+    name = f"{PARAMETER}/soon"
+    function = new_function(WEBHOOKS_SOURCES=sources(f"ssm:{name}"), **at)
+    await asyncio.to_thread(function.wait_until_ready)
+    put(aws, adapter.keys[0], name)
+    assert await status(function, adapter) == 200
+
+
+async def test_whatever_else_is_wrong_with_a_key_refuses_the_start(
+    new_function: NewFunction, at: dict[str, str]
+) -> None:
+    function = new_function(WEBHOOKS_SOURCES=sources("ssm:/nowhere", eu={"provider": "sendgrid", "keys": ["x"]}), **at)
+    with pytest.raises(AssertionError, match=r"eu: keys\[0\] cannot be a key"):
+        await asyncio.to_thread(function.wait_until_ready)
