@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,5 +217,18 @@ def test_the_template_holds_no_secret_but_says_where_they_lie(template: dict[str
         "WEBHOOKS_SOURCES"
         not in template["Resources"]["UpkeepLambdaFunction"]["Properties"]["Environment"]["Variables"]
     )
-    for name in ("UrlOfSendgrid", "ClusterArn", "SecretArn", "QueueArn"):
+    for name in ("UrlOfSendgrid", "ClusterArn", "SecretArn", "QueueArn", "DeadLettersArn"):
         assert name in template["Outputs"]
+
+
+def test_each_source_has_an_address_among_the_outputs_whatever_its_name() -> None:
+    sources: dict[str, Any] = {name: {"keys": []} for name in ("sendgrid", "eu-", "a-b", "a_b", "a.b", "aB2", "-", "é")}
+    program = f"""
+        const framework = {{ resolveVariable: async (name) => (name.startsWith("env:") ? {json.dumps(json.dumps(sources))} : "x") }};
+        require("./deploy/stack.js").outputs(framework).then((found) => console.log(JSON.stringify(found)));
+    """
+    ran = subprocess.run(["node", "-e", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    urls = {name: each["Value"]["Fn::Sub"] for name, each in json.loads(ran.stdout).items() if name.startswith("UrlOf")}
+    assert all(re.fullmatch("[A-Za-z0-9]+", name) for name in urls)
+    assert [url.rpartition("/")[2] for url in urls.values()] == list(sources)
+    assert list(urls)[:4] == ["UrlOfSendgrid", "UrlOfEu", "UrlOfAB", "UrlOfAB2"]
