@@ -1,8 +1,9 @@
-// What serverless.yml cannot say by itself: the cluster that is given or made, and an output for each source.
+// What serverless.yml cannot say by itself: what is given or else made, and an output for each source.
 const given = (parameter, made) => async ({ resolveVariable }) => (await resolveVariable(`param:${parameter}`)) || made;
 
 const clusterArn = given("cluster_arn", { "Fn::GetAtt": ["Cluster", "DBClusterArn"] });
 const secretArn = given("secret_arn", { "Fn::GetAtt": ["Cluster", "MasterUserSecret.SecretArn"] });
+const concurrency = given("concurrency", { Ref: "AWS::NoValue" });
 
 // An output's name has letters and digits only, and none stands twice.
 const title = (name) =>
@@ -43,4 +44,4 @@ const outputs = async (framework) => {
   };
 };
 
-module.exports = { clusterArn, secretArn, outputs };
+module.exports = { clusterArn, secretArn, concurrency, outputs };

@@ -134,12 +134,13 @@ def test_a_message_is_hidden_as_long_as_the_worker_may_take(resources: dict[str,
     assert "ReservedConcurrentExecutions" not in worker
 
 
-def test_what_cannot_be_recorded_is_kept_for_fourteen_days_more(resources: dict[str, Any]) -> None:
+def test_what_cannot_be_recorded_is_kept_for_days_more(resources: dict[str, Any]) -> None:
     redrive = resources["Queue"]["Properties"]["RedrivePolicy"]
     assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
     assert 3 <= redrive["maxReceiveCount"] <= 1000
-    assert resources["Queue"]["Properties"]["MessageRetentionPeriod"] == 14 * 86_400
-    assert resources["DeadLetters"]["Properties"]["MessageRetentionPeriod"] == 14 * 86_400
+    # Counted from when a message came into the first of the two.
+    kept = [resources[name]["Properties"]["MessageRetentionPeriod"] for name in ("Queue", "DeadLetters")]
+    assert kept == [10 * 86_400, 14 * 86_400]
 
 
 def test_the_cluster_pauses_and_scales_within_its_bounds_and_is_no_ones_but_ours(resources: dict[str, Any]) -> None:
@@ -158,12 +159,13 @@ def test_the_cluster_pauses_and_scales_within_its_bounds_and_is_no_ones_but_ours
     assert resources["Writer"]["Properties"]["PubliclyAccessible"] is False
 
 
-def test_the_front_door_and_the_functions_are_throttled(resources: dict[str, Any]) -> None:
+def test_the_front_door_is_throttled_and_no_account_is_too_small(resources: dict[str, Any]) -> None:
     settings = resources["HttpApiStage"]["Properties"]["DefaultRouteSettings"]
     assert settings["ThrottlingRateLimit"] > 0
     assert settings["ThrottlingBurstLimit"] >= settings["ThrottlingRateLimit"]
     assert settings["DetailedMetricsEnabled"] is True
-    assert resources["HttpLambdaFunction"]["Properties"]["ReservedConcurrentExecutions"] > 0
+    reserved = resources["HttpLambdaFunction"]["Properties"]["ReservedConcurrentExecutions"]
+    assert reserved == {"Ref": "AWS::NoValue"}
 
 
 def test_every_trouble_raises_an_alarm_that_somebody_hears(resources: dict[str, Any]) -> None:
@@ -199,6 +201,8 @@ def test_logs_end_some_day(resources: dict[str, Any]) -> None:
     groups = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::Logs::LogGroup"]
     assert len(groups) == len(FUNCTIONS) + 1
     assert all(each["RetentionInDays"] for each in groups)
+    # The group that Aurora would make for itself has none.
+    assert "EnableCloudwatchLogsExports" not in resources["Cluster"]["Properties"]
 
 
 def test_functions_run_what_was_packaged_for_them(resources: dict[str, Any]) -> None:
