@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 STAGE ?= dev
 REGION ?= eu-west-1
+PARAMS ?=
 BIN := .venv/bin
 
 .PHONY: help demo run test check bench provider package test-package deploy lock clean
@@ -14,7 +15,7 @@ help:
 	@echo "make check   lint, types, layers"
 	@echo "make bench   events a second beside one statement an event and beside COPY"
 	@echo "make provider NAME=acme   the beginnings of an adapter"
-	@echo "make package the Lambda package and its CloudFormation template (needs Node; STAGE=, REGION=)"
+	@echo "make package the Lambda package and its CloudFormation template (needs Node; STAGE=, REGION=, PARAMS=)"
 	@echo "make deploy  all of it on AWS: read deploy/README.md first"
 
 demo: .venv/.installed
@@ -40,7 +41,7 @@ provider: .venv/.installed-dev
 
 # Tested apart from the rest: it takes Node, and the network for what the package is made of.
 package: build/lambda.zip node_modules/.installed
-	npx serverless package --stage $(STAGE) --region $(REGION)
+	npx serverless package --stage $(STAGE) --region $(REGION) $(PARAMS)
 	$(BIN)/cfn-lint --template .serverless/cloudformation-template-update-stack.json --regions $(REGION) \
 		--ignore-checks W1001 W3005 W8003 # a cluster that is given stands where ours is made; what osls adds twice
 
@@ -49,7 +50,7 @@ test-package: package
 	$(BIN)/pytest -m package
 
 deploy: package
-	npx serverless deploy --stage $(STAGE) --region $(REGION)
+	npx serverless deploy --stage $(STAGE) --region $(REGION) $(PARAMS)
 
 SHIPPED := $(shell find webhooks providers db deploy -name '*.py' -o -name '*.sql' 2>/dev/null)
 build/lambda.zip: requirements-lambda.lock $(SHIPPED) | .venv/.installed-dev
