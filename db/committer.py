@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from db.chunks import MAX_BYTES, MAX_ROWS, Record, Records, parameters, proof, refused
 from db.database import BadData, Database, DatabaseUnavailable, TooMuch, query
 
-# So many records of a large delivery are read and encoded before others have their turn.
+# Once one statement is full, so many records of a large delivery are read and encoded before others have their turn.
 TURN = 100
 
 
@@ -91,7 +91,7 @@ class Committer:
             submission.unsettled += 1
             self._waiting.append((submission, record))
             self._waiting_bytes += record.size
-            if number % TURN == 0:
+            if number >= MAX_ROWS and number % TURN == 0:
                 self._start_writes(full=True)
                 await asyncio.sleep(0)
                 if submission.settled.done():

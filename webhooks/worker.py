@@ -100,10 +100,11 @@ def unwrapped(text: str) -> str:
         event = json.loads(text)
     except ValueError:
         return text
-    if not isinstance(event, dict) or "Records" not in event:
-        return text
-    [message] = messages_in(event)
-    return message.text
+    match event:
+        case {"Records": [{"Sns": _} | {"ses": _} as record]}:
+            return message_in(record).text
+        case _:
+            return text
 
 
 async def record_foreign(body: bytes, sources: Mapping[str, Source], store: Store) -> tuple[str, Delivery | None]:
