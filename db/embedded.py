@@ -16,7 +16,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -31,6 +31,8 @@ START_SECONDS = 30
 SERVER_OPTIONS = "-c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_wal_size=2GB -c jit=off"
 # The first bytes of a client that asks for TLS: any PostgreSQL answers with one letter, S or N.
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+# The file that remembers where the cluster lies, and the directory's own path, which tells it from a copy.
+POINTER = "elsewhere"
 SHARED_PLACE = Path("/var/tmp")  # noqa: S108 - each directory we make there is ours alone, and checked to be
 
 
@@ -155,7 +157,7 @@ class Cluster:
         port = self._last_port()
         deadline = time.monotonic() + START_SECONDS
         while True:
-            self._forget_zombie()
+            self._forget_others()
             log = self.home / "postgres.log"
             options = f"-p {port} {SERVER_OPTIONS}"
             done = self._run(
@@ -181,13 +183,20 @@ class Cluster:
             pid, port = int(lines[0]), int(lines[3])
         except (OSError, ValueError, IndexError):
             return None
-        return port if is_alive(pid) and answers(port) else None
+        return port if self._is_served_by(lines) and is_alive(pid) and answers(port) else None
 
-    def _forget_zombie(self) -> None:
-        """A killed server that nobody has reaped (containers without init) counts as alive to PostgreSQL for ever."""
+    def _is_served_by(self, lines: Sequence[str]) -> bool:
+        """What was copied while its server ran has that server's postmaster.pid, which names another directory."""
+        return is_same(Path(lines[1]), self.data)
+
+    def _forget_others(self) -> None:
+        """PostgreSQL takes for its own whatever is alive: a copied directory's original, and for ever a killed server that
+        nobody has reaped (containers without init).
+        """
         file = self.data / "postmaster.pid"
         with suppress(OSError, ValueError, IndexError):
-            if not is_alive(int(file.read_text().splitlines()[0])):
+            lines = file.read_text().splitlines()
+            if not is_alive(int(lines[0])) or not self._is_served_by(lines):
                 file.unlink()
 
     def _last_port(self) -> int:
@@ -266,18 +275,44 @@ def reachable_home(directory: Path, account: Account) -> Path:
 
     We never open a directory of the user's to others; a pointer in ours remembers where the cluster lies instead.
     """
-    pointer = directory / "elsewhere"
-    if pointer.exists():
-        return Path(pointer.read_text())
+    if home := elsewhere(directory):
+        return home
     if can_enter(directory.parent, account):
         home = directory / "cluster"
         directory.chmod(0o711)
         home.mkdir(exist_ok=True, mode=0o700)
     else:
         home = Path(tempfile.mkdtemp(prefix="email-webhooks-", dir=SHARED_PLACE))
-        pointer.write_text(str(home))
+        point(directory, home)
     os.chown(home, account.uid, account.gid)
     return home
+
+
+def elsewhere(directory: Path) -> Path | None:
+    """Where the pointer leads, if anything is there. Raises EmbeddedFailed in a copy, which must not share the cluster."""
+    home, owner = pointed(directory)
+    if home is None or not home.exists():
+        return None
+    if owner != directory:
+        if pointed(owner) == (home, owner):
+            raise EmbeddedFailed(
+                f"{directory} is a copy of {owner}, whose database lies in {home} and was not copied:"
+                f" remove {directory / POINTER} to begin anew"
+            )
+        point(directory, home)  # it was moved
+    return home
+
+
+def point(directory: Path, home: Path) -> None:
+    (directory / POINTER).write_text(f"{home}\n{directory}\n")
+
+
+def pointed(directory: Path) -> tuple[Path | None, Path]:
+    """The cluster's home, and the directory that it was made for."""
+    with suppress(OSError, ValueError):
+        home, *owner = (directory / POINTER).read_text().splitlines()
+        return Path(home), Path(owner[0]) if owner else directory
+    return None, directory
 
 
 def reachable_binaries(binaries: Path, account: Account) -> Path:
@@ -312,6 +347,12 @@ def may_pass(status: os.stat_result, account: Account) -> bool:
     if status.st_gid == account.gid:
         return bool(status.st_mode & stat.S_IXGRP)
     return bool(status.st_mode & stat.S_IXOTH)
+
+
+def is_same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return False
 
 
 def is_alive(pid: int) -> bool:

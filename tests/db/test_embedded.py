@@ -1,9 +1,11 @@
 """The embedded PostgreSQL: shared, attached to, outlived, killed and started again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,20 @@ from db.postgres import Postgres
 def directory(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "postgres"
     Embedded(tmp_path / "postgres").discard()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that others may enter, so that also root's cluster lies inside of ours."""
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o755)
+    yield place
+    for directory in place.iterdir():
+        Embedded(directory).discard()
+    shutil.rmtree(place)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's cluster lies elsewhere")
 
 
 def postmaster(directory: Path) -> int:
@@ -122,3 +138,45 @@ def test_a_directory_of_the_users_is_never_opened_to_others(tmp_path: Path) -> N
     embedded.start()
     embedded.discard()
     assert private.stat().st_mode & 0o777 == 0o700
+
+
+def copied(directory: Path) -> Path:
+    copy = directory.with_name("copy")
+    subprocess.run(["cp", "-a", directory, copy], check=True)
+    return copy
+
+
+async def test_a_copy_made_while_the_original_serves_has_a_server_of_its_own(place: Path) -> None:
+    original = Embedded(place / "original")
+    url = original.start()
+    await ask(url, "create table kept (number int)")
+    copy = Embedded(copied(place / "original"))
+    await ask(copy.start(), "drop table kept")
+    copy.stop()
+    assert await ask(url, "select count(*) from kept") == 0
+    original.stop()
+
+
+@needs_root
+async def test_a_copy_does_not_share_a_cluster_that_lies_elsewhere(directory: Path) -> None:
+    original = Embedded(directory)
+    url = original.start()
+    copy = Embedded(copied(directory))
+    with pytest.raises(EmbeddedFailed, match=r"is a copy of .*remove .*/copy/elsewhere to begin anew"):
+        copy.start()
+    (copy.directory / "elsewhere").unlink()
+    assert copy.start() != url
+    copy.discard()
+    assert await ask(url, "select 1") == 1
+    original.stop()
+
+
+@needs_root
+async def test_what_lies_elsewhere_is_found_after_a_move(directory: Path, tmp_path: Path) -> None:
+    former = Embedded(tmp_path / "former")
+    await ask(former.start(), "create table kept (number int)")
+    former.stop()
+    shutil.move(former.directory, directory)
+    moved = Embedded(directory)
+    assert await ask(moved.start(), "select count(*) from kept") == 0
+    moved.stop()
