@@ -115,10 +115,12 @@ class Cluster:
     def at(cls, directory: Path) -> "Cluster":
         directory = directory.resolve()
         binaries = find_binaries()
+        home = made_before(directory)
         if os.geteuid() != 0:
-            return cls(directory, directory, binaries, None)
-        account = unprivileged_account()
-        return cls(directory, reachable_home(directory, account), reachable_binaries(binaries, account), account)
+            return cls(directory, home or directory, binaries, None)
+        account = owner_of(home / "data") if home else unprivileged_account()
+        home = home or reachable_home(directory, account)
+        return cls(directory, home, reachable_binaries(binaries, account), account)
 
     @property
     def data(self) -> Path:
@@ -270,18 +272,37 @@ def unprivileged_account() -> Account:
     raise EmbeddedFailed("PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it as")
 
 
+def made_before(directory: Path) -> Path | None:
+    """Where the cluster lies already, whoever made it: who is root today may have been another yesterday."""
+    for home in (directory, directory / "cluster"):
+        if (home / "data").exists():
+            return home
+    other = elsewhere(directory)
+    return other if other and (other / "data").exists() else None
+
+
+def owner_of(data: Path) -> Account:
+    """PostgreSQL serves only what belongs to the account that it runs as."""
+    status = data.stat()
+    if status.st_uid == 0:
+        raise EmbeddedFailed(
+            f"{data} belongs to root, as whom PostgreSQL does not run: give it back to the account that made it,"
+            " chown -R ACCOUNT, or move it away to begin anew"
+        )
+    return Account(status.st_uid, status.st_gid)
+
+
 def reachable_home(directory: Path, account: Account) -> Path:
     """Where that account can keep a cluster: in our directory, or beside it where it may not enter ours.
 
     We never open a directory of the user's to others; a pointer in ours remembers where the cluster lies instead.
     """
-    if home := elsewhere(directory):
-        return home
-    if can_enter(directory.parent, account):
+    home = elsewhere(directory)
+    if home is None and can_enter(directory.parent, account):
         home = directory / "cluster"
         directory.chmod(0o711)
         home.mkdir(exist_ok=True, mode=0o700)
-    else:
+    elif home is None:
         home = Path(tempfile.mkdtemp(prefix="email-webhooks-", dir=SHARED_PLACE))
         point(directory, home)
     os.chown(home, account.uid, account.gid)

@@ -172,6 +172,16 @@ async def test_a_copy_does_not_share_a_cluster_that_lies_elsewhere(directory: Pa
 
 
 @needs_root
+def test_a_start_that_failed_is_tried_again_in_the_same_place(directory: Path) -> None:
+    embedded = Embedded(directory)
+    embedded.start()
+    embedded.stop()
+    home = Cluster.at(directory).home
+    shutil.rmtree(home / "data")
+    assert Cluster.at(directory).home == home
+
+
+@needs_root
 async def test_what_lies_elsewhere_is_found_after_a_move(directory: Path, tmp_path: Path) -> None:
     former = Embedded(tmp_path / "former")
     await ask(former.start(), "create table kept (number int)")
@@ -180,3 +190,59 @@ async def test_what_lies_elsewhere_is_found_after_a_move(directory: Path, tmp_pa
     moved = Embedded(directory)
     assert await ask(moved.start(), "select count(*) from kept") == 0
     moved.stop()
+
+
+# What it imports later than the others must be there before: the interpreter may lie where only root may read.
+AS_A_USER = """
+import encodings.idna, os, sys
+from pathlib import Path
+from db.embedded import Embedded
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+embedded = Embedded(Path(sys.argv[1]))
+print(embedded.start())
+embedded.stop()
+"""
+
+
+def as_a_user(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", AS_A_USER, directory], capture_output=True, text=True, check=False)
+
+
+@needs_root
+def test_what_a_user_made_root_serves_as_that_user(place: Path) -> None:
+    os.chown(place, 65534, 65534)
+    made = as_a_user(place / "postgres")
+    assert made.returncode == 0, made.stderr
+    embedded = Embedded(place / "postgres")
+    assert embedded.start() == made.stdout.strip()
+    assert Cluster.at(place / "postgres").data == place / "postgres" / "data"
+    embedded.stop()
+    assert as_a_user(place / "postgres").stdout == made.stdout
+
+
+@needs_root
+def test_what_root_made_is_found_by_the_user_to_whom_it_is_given(place: Path) -> None:
+    embedded = Embedded(place / "postgres")
+    embedded.start()
+    embedded.stop()
+    subprocess.run(["chown", "-R", "nobody", place], check=True)
+    given = as_a_user(place / "postgres")
+    assert given.returncode == 0, given.stderr
+    assert not (place / "postgres" / "data").exists()
+
+
+@needs_root
+def test_what_belongs_to_root_is_not_served_and_says_so(place: Path) -> None:
+    embedded = Embedded(place / "postgres")
+    embedded.start()
+    embedded.stop()
+    data = Cluster.at(place / "postgres").data
+    account = data.stat()
+    os.chown(data, 0, 0)
+    refused = Embedded(place / "postgres")
+    with pytest.raises(EmbeddedFailed, match="belongs to root"):
+        refused.start()
+    os.chown(data, account.st_uid, account.st_gid)
+    refused.stop()
