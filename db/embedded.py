@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from db.database import DatabaseUnavailable
+from db.database import DatabaseMisconfigured, DatabaseUnavailable
 
 OLDEST_MAJOR = 15
 START_SECONDS = 30
@@ -57,14 +57,16 @@ class Embedded:
         self._stopped = False
 
     async def url(self) -> str:
-        """The address of the running server, which is started if it must be. Raises EmbeddedFailed."""
+        """The address of the running server, which is started if it must be.
+
+        Raises EmbeddedFailed, and DatabaseMisconfigured where the directory is not ours to use.
+        """
         return await asyncio.to_thread(self.start)
 
     def start(self) -> str:
         if self._stopped:
             raise EmbeddedFailed("the embedded PostgreSQL has been stopped")
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._mutex():
+        with usable(self.directory), self._mutex():
             if self._users is None:
                 self._users = self._open("users.lock")
                 fcntl.flock(self._users, fcntl.LOCK_SH)
@@ -77,7 +79,7 @@ class Embedded:
         self._stopped = True
         if self._users is None:
             return
-        with self._mutex(), self._users as users:
+        with usable(self.directory), self._mutex(), self._users as users:
             self._users = None
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,6 +96,7 @@ class Embedded:
 
     @contextmanager
     def _mutex(self) -> Iterator[None]:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._open("start.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -232,6 +235,18 @@ class Cluster:
             group=account.gid if account else None,
             extra_groups=[] if account else None,
         )
+
+
+@contextmanager
+def usable(directory: Path) -> Iterator[None]:
+    """Raises DatabaseMisconfigured where the file system refuses something: who owns what, what is full or read-only."""
+    try:
+        yield
+    except OSError as error:
+        raise DatabaseMisconfigured(
+            f"the embedded PostgreSQL cannot use {directory} ({error.strerror}: {error.filename}): name a directory of your own"
+            " in WEBHOOKS_DATA_DIR, or run as the user whose it is"
+        ) from error
 
 
 def find_binaries() -> Path:

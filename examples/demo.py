@@ -19,7 +19,9 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from db.database import DatabaseUnavailable
 from db.embedded import Embedded, free_port
+from webhooks.faults import SettingsError
 from webhooks.trial import trial_source
 
 HERE = Path(__file__).parent
@@ -120,4 +122,7 @@ def send_notifications(address: str) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (DatabaseUnavailable, SettingsError) as error:
+        sys.exit(str(error))

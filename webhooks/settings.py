@@ -78,7 +78,11 @@ class Settings(BaseModel):
     @field_validator("data_dir")
     @classmethod
     def _is_no_file(cls, value: Path) -> Path:
-        if value.exists() and not value.is_dir():
+        try:
+            is_file = value.exists() and not value.is_dir()
+        except OSError as error:
+            raise fault(f"{value} cannot be used ({error.strerror}): name a directory of your own") from error
+        if is_file:
             raise fault(f"{value} is a file: name a directory")
         return value
 

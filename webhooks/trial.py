@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import providers
+from webhooks.faults import SettingsError
 from webhooks.source import Source
 from webhooks.sources import SourceSettings, new_source
 
@@ -17,8 +18,17 @@ def trial_sources(data_dir: Path) -> dict[str, Source]:
 
 def trial_source(data_dir: Path, name: str) -> Source:
     adapter = providers.load(name)
-    key = made_once(data_dir / "keys" / name, adapter.new_key)
+    key = key_of(data_dir, name)
     return new_source(name, SourceSettings(provider=name, keys=[key], **adapter.trial_options))
+
+
+def key_of(data_dir: Path, name: str) -> str:
+    """Raises SettingsError."""
+    try:
+        return made_once(data_dir / "keys" / name, providers.load(name).new_key)
+    except OSError as error:
+        where = f"WEBHOOKS_DATA_DIR: {data_dir} cannot be used ({error.strerror}: {error.filename})"
+        raise SettingsError([f"{where}: name a directory of your own, or run as the user whose it is"]) from error
 
 
 def made_once(path: Path, make: Callable[[], str]) -> str:

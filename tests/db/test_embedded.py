@@ -223,6 +223,18 @@ def test_what_a_user_made_root_serves_as_that_user(place: Path) -> None:
 
 
 @needs_root
+def test_what_is_anothers_is_refused_by_name(place: Path) -> None:
+    embedded = Embedded(place / "postgres")
+    embedded.start()
+    refused = as_a_user(place / "postgres")
+    embedded.stop()
+    assert refused.returncode == 1
+    assert f"DatabaseMisconfigured: the embedded PostgreSQL cannot use {place / 'postgres'} (Permission denied" in (
+        refused.stderr
+    )
+
+
+@needs_root
 def test_what_root_made_is_found_by_the_user_to_whom_it_is_given(place: Path) -> None:
     embedded = Embedded(place / "postgres")
     embedded.start()

@@ -10,9 +10,11 @@ from typer.testing import CliRunner, Result
 
 import providers
 from db.chunks import dead_letter_id
+from db.database import DatabaseMisconfigured
 from tests import tables
 from tests.samples import NOON, decided, event, opt_out
 from webhooks.cli import Failed, app
+from webhooks.faults import SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,6 +170,21 @@ async def test_a_key_that_only_verifies_cannot_sign_and_send_says_so(monkeypatch
     monkeypatch.setenv("WEBHOOKS_SOURCES", json.dumps({"sendgrid": {"keys": [base64.b64encode(public).decode()]}}))
     refused = await run("send", "sendgrid", "--email", "a@b")
     assert "cannot sign" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "send sendgrid --email a@b", "migrate", "doctor", "events", "replay", "prune", "data-api"]
+)
+async def test_a_data_directory_that_cannot_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: "Path", command: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WEBHOOKS_DATA_DIR", str(tmp_path / "file" / "data"))
+    refused = await run(*command.split())
+    assert isinstance(refused.exception, SystemExit | DatabaseMisconfigured | SettingsError)
+    said = refused.output + str(refused.exception)
+    assert f"Not a directory: {tmp_path / 'file'}" in said
+    assert "WEBHOOKS_DATA_DIR" in said
 
 
 @pytest.mark.parametrize("command", ["serve", "send", "migrate", "doctor", "events", "replay", "prune", "data-api"])
