@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 import providers
 from db.database import BadData, Database, DatabaseUnavailable
@@ -54,8 +55,18 @@ def main() -> None:
     try:
         app()
     except (SettingsError, Failed, DatabaseUnavailable) as error:
-        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        tell(err, str(error), "red")
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def tell(console: Console, text: str, style: str = "") -> None:
+    """As it stands, a line a line: some of what we show strangers have written."""
+    console.print(Text(printable(text), style), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 @app.command()
@@ -77,7 +88,7 @@ def serve(
     try:
         if embedded:
             url = embedded.start()
-            err.print(f"Embedded PostgreSQL: {url}", highlight=False, soft_wrap=True)
+            tell(err, f"Embedded PostgreSQL: {url}")
         if settings.is_trial:
             trial_sources(settings.data_dir)
             try_next(settings, host, port)
@@ -96,15 +107,13 @@ def serve(
 def try_next(settings: Settings, host: str, port: int) -> None:
     at = f"http://{host}:{port}"
     option = "" if port == 8000 else f" --url {at}"
-    err.print(
+    tell(
+        err,
         f"""Nothing is set up, so this is a trial: its keys are in {settings.data_dir / "keys"}. Serving on {at}. Try, in another terminal:
   .venv/bin/webhooks send sendgrid unsubscribe --email you@example.com{option}
   .venv/bin/webhooks events
   curl {at}/readyz
 Providers: {", ".join(providers.names())}. README.md tells how to point a real one here.""",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -126,7 +135,7 @@ async def migrate_and_tell() -> None:
     if not migrated.applied:
         out.print("The schema is current.")
     for warning in migrated.warnings:
-        err.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        tell(err, f"warning: {warning}", "yellow")
 
 
 @app.command()
@@ -196,7 +205,7 @@ async def send_and_tell(source: Source, events: list[str], addresses: list[str],
             ) from error
     out.print_json(json.dumps({"answers": {str(status): n for status, n in sent.statuses.items()}, **sent.receipt}))
     for refusal, times in sent.refusals.items():
-        err.print(f"{times} × {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
+        tell(err, f"{times} × {refusal}", "red")
     if sent.refusals:
         raise Failed("not everything was taken")
 
@@ -231,16 +240,14 @@ async def show_events(email: str | None, type_: str | None, limit: int, format_:
         return
     table = Table("occurred", "source", "type", "address", "topic", "opted in", "reason")
     for row in rows:
-        opted_in = {None: "", True: "yes", False: "[red]no[/]"}[row["opted_in"]]
-        cells = (row["source"], row["type"], row["email_address"], row["topic"])
-        table.add_row(
-            f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}", *map(plain, cells), opted_in, plain(row["reason"])[:60]
-        )
+        opted_in = {None: Text(), True: Text("yes"), False: Text("no", "red")}[row["opted_in"]]
+        told = [cell(row[name]) for name in ("source", "type", "email_address", "topic")]
+        table.add_row(f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}", *told, opted_in, cell(row["reason"])[:60])
     out.print(table)
 
 
-def plain(value: Any) -> str:
-    return str(value or "").replace("[", "\\[")
+def cell(value: str | None) -> Text:
+    return Text(printable(" ".join((value or "").split())))
 
 
 @app.command()
@@ -265,7 +272,7 @@ async def replay_and_tell() -> None:
         f"recorded {replayed.recorded} events; {len(replayed.still_dead)} dead letters are still dead", highlight=False
     )
     for identity, error in replayed.still_dead.items():
-        out.print(f"  {identity}  {error}", markup=False, highlight=False, soft_wrap=True)
+        tell(out, f"  {identity}  {error}")
 
 
 @app.command()
@@ -342,7 +349,7 @@ def doctor() -> None:
     """
     problems = asyncio.run(diagnose())
     for problem in problems:
-        out.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+        tell(out, f"✗ {problem}", "red")
     if problems:
         raise typer.Exit(1)
     out.print("✓ settings, sources, database and schema are as they must be", style="green")
@@ -389,13 +396,11 @@ class Operable(Protocol):
 
 def tell_of_waking(db: Operable) -> None:
     if db.woke_after is not None:
-        out.print(
+        tell(
+            out,
             f"! the database was paused and took {db.woke_after:.1f} s to wake. Deliveries that come meanwhile are answered"
             " with 503 and sent again; to keep it awake, give the cluster a minimum capacity above 0 ACU",
-            style="yellow",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            "yellow",
         )
 
 

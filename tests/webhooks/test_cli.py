@@ -58,6 +58,19 @@ async def test_events_are_shown_newest_first_and_of_one_person(store: "Store") -
     assert (await run("events", "--type", "unsubscribed", "--format", "json")).output.count("\n") == 1
 
 
+@pytest.mark.usefixtures("configured")
+async def test_what_a_stranger_wrote_is_shown_and_not_obeyed(store: "Store", connection: "asyncpg.Connection") -> None:
+    reason = "550 \\[/] gone [red]\r\n[/]\x1b[2J\x9b2J \u202e:smile:"
+    await store.record(decided(event("1", email_address="[/]@example.test", reason=reason, topic="[bold")))
+    await keep_letter(connection, b"?", source="[/]\x1b[2J")
+    shown, replayed = await run("events"), await run("replay")
+    assert shown.exit_code == 0
+    for told in ("[/]@example.test", "[bold", "550 \\[/] gone [red] [/]�[2J�2J �:smile:"):
+        assert told in shown.output
+    assert "there is no source [/]�[2J any more" in replayed.output
+    assert not {"\x1b", "\x9b", "\r", "\u202e"} & {*shown.output, *replayed.output}
+
+
 async def keep_letter(
     connection: "asyncpg.Connection", body: bytes, *, is_item: bool = True, source: str = "sendgrid"
 ) -> None:
