@@ -26,6 +26,7 @@ from db.migrate import migrate, pending
 from db.reports import latest_events, preferences_problems, record_nothing
 from db.store import Store
 from db.upkeep import prune_payloads, prune_tokens, repair_preferences
+from providers.adapter import Adapter
 from webhooks.database import new_database
 from webhooks.faults import SettingsError
 from webhooks.settings import Settings, load_settings
@@ -43,6 +44,8 @@ err = Console(stderr=True)
 
 MIGRATION_SECONDS = 3600.0
 UPKEEP_SECONDS = 600.0
+# As far back as the ids of events go, which begin with the time since 1970.
+MAX_DAYS = 20_000
 # A paused database takes 15 s to wake, 30 s and more after a day: who sits at a terminal waits for it.
 WAKE_SECONDS = 90.0
 
@@ -57,6 +60,9 @@ def main() -> None:
     except (SettingsError, Failed, DatabaseUnavailable) as error:
         tell(err, str(error), "red")
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+    except BadData as error:
+        tell(err, f"the database refuses what was asked of it: {error}", "red")
+        sys.exit(1)
 
 
 def tell(console: Console, text: str, style: str = "") -> None:
@@ -138,13 +144,24 @@ async def migrate_and_tell() -> None:
         tell(err, f"warning: {warning}", "yellow")
 
 
+def address_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise typer.BadParameter(f"{url} is no address ({error}): write http://127.0.0.1:8000") from error
+    if not is_one:
+        raise typer.BadParameter(f"{url} is no address: write http://127.0.0.1:8000")
+    return url
+
+
 @app.command()
 def send(
     provider: Annotated[str, typer.Argument(help="A source's name, or a provider's.")],
     events: Annotated[list[str] | None, typer.Argument(help="The provider's own names; none: an unsubscribe.")] = None,
     email: Annotated[list[str] | None, typer.Option(help="Whose events; {n} counts them: user{n}@example.com.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many events, the kinds in turn.")] = None,
-    url: Annotated[str, typer.Option(help="Where the service listens.")] = "http://127.0.0.1:8000",
+    url: Annotated[str, typer.Option(help="Where the service listens.", callback=address_of)] = "http://127.0.0.1:8000",
 ) -> None:
     """Speak for a provider, with genuine signatures.
 
@@ -156,7 +173,9 @@ def send(
         raise Failed("--email is missing: whose events shall these be? --email you@example.com")
     source = source_to_speak_for(provider)
     known = source.adapter.samples
-    chosen = events or [next(iter(known))]
+    if not known:
+        raise Failed(f"{source.adapter.source} declares no events but unknown ones: there is nothing to send")
+    chosen = events or list(known)[:1]
     if unknown := [event for event in chosen if event not in known]:
         raise Failed(f"{source.adapter.name} has no event {', '.join(unknown)}; these are: {', '.join(known)}")
     try:
@@ -177,12 +196,25 @@ def source_to_speak_for(name: str) -> Source:
     return sources.get(name, matching[0])
 
 
+def able_to_sign(adapter: Adapter) -> Adapter:
+    """Where there is no key, `"verify": false`, nobody verifies either: one that is made up will do."""
+    if adapter.keys:
+        return adapter
+    try:
+        return type(adapter)(adapter.source, [adapter.new_key()], adapter.options)  # type: ignore[arg-type] # validated
+    except ValueError as error:
+        raise Failed(
+            f'{adapter.source} has no key to sign with, and none can be made up: give it one in "keys", which'
+            ' "verify": false does not look at'
+        ) from error
+
+
 async def send_and_tell(source: Source, events: list[str], addresses: list[str], number: int, url: str) -> None:
     import httpx
 
     from webhooks.send import Sent, deliveries, samples, send
 
-    adapter = source.adapter
+    adapter = able_to_sign(source.adapter)
     target = f"{url.rstrip('/')}/webhooks/{adapter.source}"
     try:
         requests = list(deliveries(adapter, samples(adapter, events, addresses, number)))
@@ -278,7 +310,10 @@ async def replay_and_tell() -> None:
 @app.command()
 def prune(
     payloads_after: Annotated[
-        int | None, typer.Option("--payloads-after", min=1, metavar="DAYS", help="Forget the payloads of older events.")
+        int | None,
+        typer.Option(
+            "--payloads-after", min=1, max=MAX_DAYS, metavar="DAYS", help="Forget the payloads of older events."
+        ),
     ] = None,
 ) -> None:
     """Upkeep, for a daily schedule: apply opt-outs to rows that came later, forget what is no longer needed.

@@ -9,6 +9,7 @@ from itertools import count, cycle, islice
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter
 
 from providers.adapter import Adapter, WebhookRequest
 
@@ -16,6 +17,7 @@ from providers.adapter import Adapter, WebhookRequest
 EVENTS_A_DELIVERY = 100
 CONCURRENCY = 16
 TRIES = 6
+Receipt = TypeAdapter(dict[str, int])
 
 
 @dataclass(slots=True)
@@ -64,8 +66,14 @@ async def deliver(client: httpx.AsyncClient, url: str, request: WebhookRequest) 
         response = await post(client, url, request)
         if response.status_code not in {429, 503}:
             return response
-        await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
+        await asyncio.sleep(pause_of(response))
     return await post(client, url, request)
+
+
+def pause_of(response: httpx.Response) -> float:
+    """A proxy on the way may name a date instead of seconds."""
+    told: str = response.headers.get("Retry-After", "")
+    return int(told) if told.isdecimal() else 1
 
 
 async def post(client: httpx.AsyncClient, url: str, request: WebhookRequest) -> httpx.Response:
@@ -74,7 +82,10 @@ async def post(client: httpx.AsyncClient, url: str, request: WebhookRequest) -> 
 
 def note(sent: Sent, response: httpx.Response) -> None:
     sent.statuses[response.status_code] += 1
-    if response.is_success:
-        sent.receipt.update(response.json())
-    else:
+    if not response.is_success:
         sent.refusals[response.text[:300]] += 1
+        return
+    try:
+        sent.receipt.update(Receipt.validate_json(response.content))
+    except ValueError:
+        sent.refusals[f"no receipt, so this is not our service: {response.text[:300]}"] += 1

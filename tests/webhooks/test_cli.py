@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +12,10 @@ from typer.testing import CliRunner, Result
 
 import providers
 from db.chunks import dead_letter_id
-from db.database import DatabaseMisconfigured
+from db.database import BadData, DatabaseMisconfigured
 from tests import tables
 from tests.samples import NOON, decided, event, opt_out
-from webhooks.cli import Failed, app
+from webhooks.cli import Failed, able_to_sign, app, main
 from webhooks.faults import SettingsError
 
 if TYPE_CHECKING:
@@ -125,6 +127,14 @@ async def test_prune_says_what_it_did(store: "Store", connection: "asyncpg.Conne
 
 
 @pytest.mark.usefixtures("configured")
+async def test_prune_goes_as_far_back_as_there_can_be_events() -> None:
+    assert (await run("prune", "--payloads-after", "20000")).exit_code == 0
+    refused = await run("prune", "--payloads-after", "10000000")
+    assert refused.exit_code == 2
+    assert "20000" in refused.output
+
+
+@pytest.mark.usefixtures("configured")
 async def test_doctor_is_content_with_what_is_right() -> None:
     assert (await run("doctor")).exit_code == 0
 
@@ -172,6 +182,69 @@ async def test_send_says_what_is_missing(arguments: list[str], words: str) -> No
     refused = await run("send", *arguments)
     assert isinstance(refused.exception, Failed)
     assert words in str(refused.exception)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:0", "127.0.0.1:8000", "http://[", "http:"])
+async def test_an_address_that_is_none_is_refused(url: str) -> None:
+    refused = await run("send", "sendgrid", "--email", "a@b", "--url", url)
+    assert refused.exit_code == 2
+    assert "is no address" in refused.output
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Another service at the port where ours was thought to be."""
+
+    says = b""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.says)))
+        self.end_headers()
+        self.wfile.write(self.says)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("says", [b"<html>hello</html>", b'{"status": "hello"}', b"[]", b""])
+async def test_an_answer_that_is_no_receipt_is_shown(monkeypatch: pytest.MonkeyPatch, says: bytes) -> None:
+    monkeypatch.setattr(Stranger, "says", says)
+    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        Thread(target=server.serve_forever).start()
+        sent = await run("send", "sendgrid", "--email", "a@b", "--url", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert isinstance(sent.exception, Failed)
+    assert f"1 × no receipt, so this is not our service: {says.decode()}" in sent.output
+
+
+@pytest.mark.parametrize("name", providers.ADAPTERS)
+async def test_a_source_without_keys_can_be_spoken_for(name: str) -> None:
+    kind = providers.load(name)
+    adapter = able_to_sign(kind(name, [], kind.trial_options))
+    [event, *_] = adapter.samples
+    assert adapter.sign([adapter.sample(event, "ada@example.test", NOON, 1)], NOON)
+
+
+async def test_where_no_key_can_be_made_up_send_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = providers.load("custom").trial_options
+    signature = {**options["signature"], "algorithm": "ed25519"}
+    source = {**options, "provider": "custom", "verify": False, "signature": signature}
+    monkeypatch.setenv("WEBHOOKS_SOURCES", json.dumps({"acme": source}))
+    refused = await run("send", "acme", "--email", "a@b")
+    assert 'acme has no key to sign with, and none can be made up: give it one in "keys"' in str(refused.exception)
+
+
+def test_what_the_database_refuses_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise BadData("value too long (SQLSTATE 22001)")
+
+    monkeypatch.setattr("webhooks.cli.app", refuse)
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "the database refuses what was asked of it: value too long (SQLSTATE 22001)" in capsys.readouterr().err
 
 
 async def test_a_key_that_only_verifies_cannot_sign_and_send_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

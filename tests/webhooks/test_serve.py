@@ -83,6 +83,14 @@ def test_with_nothing_set_up_every_event_of_every_provider_can_be_sent(new_servi
     assert "user0@example.com" not in service.log.read_text()
 
 
+def test_what_nobody_verifies_can_be_sent_without_a_key(new_service: New) -> None:
+    service = new_service(WEBHOOKS_SOURCES='{"sendgrid": {"verify": false}, "mailgun": {"verify": false}}')
+    for name in ("sendgrid", "mailgun"):
+        sent = run(service, "send", name, "--email", "ada@example.test", "--url", service.url)
+        assert sent.returncode == 0, sent.stderr
+        assert json.loads(sent.stdout)["recorded"] == 1
+
+
 def test_what_was_recorded_is_there_after_a_restart(new_service: New) -> None:
     service = new_service()
     send = ("send", "sendgrid", "--email", "ada@example.test", "--count", "250", "--url", service.url)
