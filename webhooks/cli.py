@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -42,6 +43,7 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
+DEFAULT_URL = "http://127.0.0.1:8000"
 MIGRATION_SECONDS = 3600.0
 UPKEEP_SECONDS = 600.0
 # As far back as the ids of events go, which begin with the time since 1970.
@@ -78,7 +80,7 @@ def printable(text: str) -> str:
 @app.command()
 def serve(
     host: str = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="PORT")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, envvar="PORT")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
 ) -> None:
     """Take deliveries.
@@ -90,6 +92,7 @@ def serve(
     from webhooks.server import serve as run
 
     settings = load_settings()
+    may_listen(host, port, f"--port, or make run PORT={port % 65535 + 1}")
     embedded = Embedded(settings.data_dir / "postgres") if settings.is_embedded else None
     try:
         if embedded:
@@ -110,9 +113,21 @@ def serve(
             embedded.stop()
 
 
+def may_listen(host: str, port: int, option: str) -> None:
+    """Asked before anything is started. Raises Failed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise Failed(
+            f"cannot listen on {host}:{port} ({reason}): choose another port ({option}) or an address of this machine (--host)"
+        ) from error
+
+
 def try_next(settings: Settings, host: str, port: int) -> None:
-    at = f"http://{host}:{port}"
-    option = "" if port == 8000 else f" --url {at}"
+    at = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    option = "" if at == DEFAULT_URL else f" --url {at}"
     tell(
         err,
         f"""Nothing is set up, so this is a trial: its keys are in {settings.data_dir / "keys"}. Serving on {at}. Try, in another terminal:
@@ -149,9 +164,9 @@ def address_of(url: str) -> str:
         parts = urlsplit(url)
         is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError as error:
-        raise typer.BadParameter(f"{url} is no address ({error}): write http://127.0.0.1:8000") from error
+        raise typer.BadParameter(f"{url} is no address ({error}): write {DEFAULT_URL}") from error
     if not is_one:
-        raise typer.BadParameter(f"{url} is no address: write http://127.0.0.1:8000")
+        raise typer.BadParameter(f"{url} is no address: write {DEFAULT_URL}")
     return url
 
 
@@ -161,7 +176,7 @@ def send(
     events: Annotated[list[str] | None, typer.Argument(help="The provider's own names; none: an unsubscribe.")] = None,
     email: Annotated[list[str] | None, typer.Option(help="Whose events; {n} counts them: user{n}@example.com.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many events, the kinds in turn.")] = None,
-    url: Annotated[str, typer.Option(help="Where the service listens.", callback=address_of)] = "http://127.0.0.1:8000",
+    url: Annotated[str, typer.Option(help="Where the service listens.", callback=address_of)] = DEFAULT_URL,
 ) -> None:
     """Speak for a provider, with genuine signatures.
 
@@ -337,7 +352,7 @@ async def prune_and_tell(payloads_after: int | None) -> None:
 
 @app.command("data-api")
 def data_api_command(  # noqa: PLR0913, PLR0917 - all may be left out
-    port: int = 8002,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8002,
     host: str = "127.0.0.1",
     database_url: Annotated[str | None, typer.Option(help="The PostgreSQL behind it; none: the embedded one.")] = None,
     cluster_arn: Annotated[str | None, typer.Option(help="The one that it answers to; none: a made-up one.")] = None,
@@ -365,6 +380,7 @@ def data_api_command(  # noqa: PLR0913, PLR0917 - all may be left out
         misbehaving = ordered(faults or "{}")
     except ValueError as error:
         raise Failed(f"--faults: {error}") from error
+    may_listen(host, port, "--port")
     embedded = None if database_url else Embedded(load_settings().data_dir / "postgres")
     try:
         url = database_url or (embedded.start() if embedded else "")

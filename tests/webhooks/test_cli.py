@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from db.chunks import dead_letter_id
 from db.database import BadData, DatabaseMisconfigured
 from tests import tables
 from tests.samples import NOON, decided, event, opt_out
-from webhooks.cli import Failed, able_to_sign, app, main
+from webhooks.cli import Failed, able_to_sign, app, main, try_next
 from webhooks.faults import SettingsError
+from webhooks.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,6 +235,25 @@ async def test_where_no_key_can_be_made_up_send_says_so(monkeypatch: pytest.Monk
     monkeypatch.setenv("WEBHOOKS_SOURCES", json.dumps({"acme": source}))
     refused = await run("send", "acme", "--email", "a@b")
     assert 'acme has no key to sign with, and none can be made up: give it one in "keys"' in str(refused.exception)
+
+
+@pytest.mark.parametrize("command", ["serve", "data-api"])
+async def test_a_port_that_is_none_is_refused_and_one_that_is_taken_named(command: str) -> None:
+    for port in ("70000", "0", "-1", "http"):
+        assert (await run(command, "--port", port)).exit_code == 2
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = await run(command, "--port", port)
+    assert isinstance(refused.exception, Failed)
+    assert f"cannot listen on 127.0.0.1:{port} (Address already in use): choose another port (--port" in str(
+        refused.exception
+    )
+    assert not refused.output
+
+
+def test_a_trial_tells_an_address_that_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    try_next(Settings(), "::1", 8001)
+    assert "--url http://[::1]:8001" in capsys.readouterr().err
 
 
 def test_what_the_database_refuses_is_no_traceback(

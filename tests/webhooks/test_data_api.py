@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 import providers
 from db import local_data_api
+from db.embedded import free_port
 from db.local_data_api import CLUSTER_ARN, SECRET_ARN, Fault
 from tests.misbehaving import Misbehaving
 from tests.samples import decided, event, opt_out
@@ -191,10 +192,11 @@ async def test_the_command_says_what_points_an_sdk_at_it(database_url: str, monk
         "--secret-arn",
         "arn:aws:secretsmanager:eu-west-1:1:secret:mine",
     )
-    result = await run("data-api", "--port", "8123", "--database-url", database_url, *arns)
+    port = free_port()
+    result = await run("data-api", "--port", str(port), "--database-url", database_url, *arns)
     assert result.exit_code == 0, result.output
     assert dict(line.removeprefix("export ").split("=", 1) for line in result.output.splitlines()) == {
-        "AWS_ENDPOINT_URL_RDS_DATA": "http://127.0.0.1:8123",
+        "AWS_ENDPOINT_URL_RDS_DATA": f"http://127.0.0.1:{port}",
         "AWS_REGION": "eu-west-1",
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ACCESS_KEY_ID": "local",
@@ -203,7 +205,7 @@ async def test_the_command_says_what_points_an_sdk_at_it(database_url: str, monk
         "WEBHOOKS_SECRET_ARN": arns[3],
         "WEBHOOKS_DATABASE": urlsplit(database_url).path.removeprefix("/"),
     }
-    assert [where for _, where in served] == [{"host": "127.0.0.1", "port": 8123}]
+    assert [where for _, where in served] == [{"host": "127.0.0.1", "port": port}]
 
 
 @pytest.mark.parametrize("faults", ['{"latencyy": 1}', '{"rates": {"nonsense": 1}}', "{", '{"rates": {"throttle": 2}}'])
