@@ -299,7 +299,7 @@ def cell(value: str | None) -> Text:
 
 @app.command()
 def replay() -> None:
-    """Read the dead letters again, and record what can be read now.
+    """Read the dead letters again, and record what can be read now. Ends with 1 where some are still dead.
 
     Example: webhooks replay
     """
@@ -320,6 +320,8 @@ async def replay_and_tell() -> None:
     )
     for identity, error in replayed.still_dead.items():
         tell(out, f"  {identity}  {error}")
+    if replayed.still_dead:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,11 +1,11 @@
 """Dead letters, read again: after an adapter has learnt more, or the database's refusal has been mended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from db.database import Row, query
+from db.database import BadData, Database, Parameter, Row, query
 from db.reports import dead_letters
 from db.store import Receipt, Store
 from providers.adapter import Adapter, Batch, DeadLetter, Verified, WebhookRequest
@@ -25,27 +25,46 @@ async def replay(store: Store, sources: Mapping[str, Source]) -> Replayed:
     """Safe to run at any time and twice: events that are there already stay as they are."""
     recorded = 0
     still_dead: dict[str, str] = {}
-    async for row in dead_letters(store.database):
+    database = Heard(store.database)
+    async for row in dead_letters(database):
         identity = str(row["id"])
-        receipt, error = await replay_one(store, sources, row)
+        receipt, error = await replay_one(database, sources, row)
         recorded += receipt.recorded
         if error:
             still_dead[identity] = error
         else:
-            await store.database.execute(query("mark_replayed"), {"id": identity})
+            await database.execute(query("mark_replayed"), {"id": identity})
     return Replayed(recorded, still_dead)
 
 
-async def replay_one(store: Store, sources: Mapping[str, Source], row: Row) -> tuple[Receipt, str]:
+class Heard:
+    """A database of which it is known why it last refused something."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.refusal = ""
+
+    async def execute(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> Sequence[Row]:
+        try:
+            return await self._database.execute(sql, parameters or {})
+        except BadData as error:
+            self.refusal = str(error)
+            raise
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+async def replay_one(database: Heard, sources: Mapping[str, Source], row: Row) -> tuple[Receipt, str]:
     source = sources.get(row["source"])
     if source is None:
         return Receipt(), f"there is no source {row['source']} any more"
     batch = read_again(source.adapter, row)
     # What can be read of it now counts, even if it is not all.
-    receipt = await store.record(decide(replace(batch, dead_letters=()), source.topics))
+    receipt = await Store(database).record(decide(replace(batch, dead_letters=()), source.topics))
     if batch.dead_letters:
         return receipt, batch.dead_letters[0].error
-    return receipt, "the database refuses it again" if receipt.dead else ""
+    return receipt, f"the database refuses it again: {database.refusal}" if receipt.dead else ""
 
 
 def read_again(adapter: Adapter, row: Row) -> Batch:

@@ -97,7 +97,7 @@ async def test_replay_records_what_can_be_read_now_and_says_what_cannot(connecti
     await keep_letter(connection, b"still unreadable")
     await keep_letter(connection, b"{}", source="gone")
     first = await run("replay")
-    assert first.exit_code == 0
+    assert first.exit_code == 1
     assert "recorded 2 events; 2 dead letters are still dead" in first.output
     assert "there is no source gone any more" in first.output
     assert await tables.preferences(connection) == {"ada@example.test": False, "bob@example.test": False}
@@ -116,6 +116,23 @@ async def test_replay_records_what_it_can_of_a_letter_that_stays_dead(connection
     assert await tables.preferences(connection) == {"ada@example.test": False}
     assert "recorded 0 events; 1 dead letters are still dead" in (await run("replay")).output
     assert await tables.count(connection, "webhook_dead_letters") == 1
+
+
+@pytest.mark.usefixtures("configured")
+async def test_replay_says_why_the_database_refuses_a_letter_until_it_does_not(
+    connection: "asyncpg.Connection",
+) -> None:
+    await connection.execute("alter table webhook_events add constraint no_ada check (email_address not like 'ada%')")
+    item = {"email": "ada@example.test", "event": "unsubscribe", "timestamp": 1700000000}
+    await keep_letter(connection, json.dumps(item).encode())
+    refused = await run("replay")
+    assert refused.exit_code == 1
+    assert "recorded 0 events; 1 dead letters are still dead" in refused.output
+    assert 'the database refuses it again: new row for relation "webhook_events" violates' in refused.output
+    assert '"no_ada"' in refused.output
+    await connection.execute("alter table webhook_events drop constraint no_ada")
+    mended = await run("replay")
+    assert (mended.exit_code, mended.output) == (0, "recorded 1 events; 0 dead letters are still dead\n")
 
 
 @pytest.mark.usefixtures("configured")
