@@ -1,6 +1,7 @@
 """`webhooks …`: the commands."""
 
 import asyncio
+import difflib
 import json
 import os
 import socket
@@ -28,6 +29,7 @@ from db.reports import latest_events, preferences_problems, record_nothing
 from db.store import Store
 from db.upkeep import prune_payloads, prune_tokens, repair_preferences
 from providers.adapter import Adapter
+from providers.events import EventType
 from webhooks.database import new_database
 from webhooks.faults import SettingsError
 from webhooks.settings import Settings, load_settings
@@ -262,10 +264,20 @@ class Format(StrEnum):
     JSON = "json"
 
 
+def known_type(type_: str | None) -> str | None:
+    if type_ is None or type_ in list(EventType):
+        return type_
+    close = difflib.get_close_matches(type_, EventType, n=1)
+    meant = f": do you mean {close[0]}? There are" if close else "; there are"
+    raise typer.BadParameter(f"there is no type {type_}{meant} {', '.join(EventType)}")
+
+
 @app.command("events")
 def events_command(
     email: Annotated[str | None, typer.Option(help="Of this address only.")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="Of this type only: unsubscribed, bounced, …")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Of this type only: unsubscribed, bounced, …", callback=known_type)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
     format_: Annotated[
         Format, typer.Option("--format", help="json: a line an event, with its payload.")
@@ -281,6 +293,9 @@ def events_command(
 async def show_events(email: str | None, type_: str | None, limit: int, format_: Format) -> None:
     async with database(load_settings()) as db:
         rows = await latest_events(db, limit=limit, email_address=email, event_type=type_)
+    if not rows:
+        tell(err, "There are no " + " ".join(filter(None, (type_, "events", email and f"of {email}"))))
+        return
     if format_ is Format.JSON:
         for row in rows:
             out.out(json.dumps(dict(row), default=str))

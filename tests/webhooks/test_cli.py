@@ -75,6 +75,27 @@ async def test_what_a_stranger_wrote_is_shown_and_not_obeyed(store: "Store", con
     assert not {"\x1b", "\x9b", "\r", "\u202e"} & {*shown.output, *replayed.output}
 
 
+@pytest.mark.usefixtures("configured")
+async def test_events_that_there_are_not_are_said_not_to_be(store: "Store") -> None:
+    await store.record(decided(event("1", email_address="bob@example.test")))
+    for format_ in ("table", "json"):
+        shown = await run("events", "--type", "bounced", "--email", "bob@example.tset", "--format", format_)
+        assert (shown.exit_code, shown.stdout) == (0, "")
+        assert shown.stderr == "There are no bounced events of bob@example.tset\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"), [("unsubscribd", ": do you mean unsubscribed? There are"), ("x", "; there are accepted")]
+)
+async def test_a_type_that_is_none_is_refused_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, typed: str, words: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    refused = await run("events", "--type", typed)
+    assert refused.exit_code == 2
+    assert f"there is no type {typed}{words}" in refused.output
+
+
 async def keep_letter(
     connection: "asyncpg.Connection", body: bytes, *, is_item: bool = True, source: str = "sendgrid"
 ) -> None:
