@@ -16,6 +16,7 @@ from typing import Annotated, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
@@ -367,11 +368,21 @@ async def prune_and_tell(payloads_after: int | None) -> None:
             out.print(f"forgot the payloads of {await prune_payloads(db, before)} events")
 
 
+def postgresql_at(url: str | None) -> str | None:
+    try:
+        return Settings(database_url=url).database_url
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"]) from error
+
+
 @app.command("data-api")
 def data_api_command(  # noqa: PLR0913, PLR0917 - all may be left out
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8002,
     host: str = "127.0.0.1",
-    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL behind it; none: the embedded one.")] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(help="The PostgreSQL behind it; none: the embedded one.", callback=postgresql_at),
+    ] = None,
     cluster_arn: Annotated[str | None, typer.Option(help="The one that it answers to; none: a made-up one.")] = None,
     secret_arn: Annotated[str | None, typer.Option(help="Likewise.")] = None,
     faults: Annotated[

@@ -208,6 +208,13 @@ async def test_the_command_says_what_points_an_sdk_at_it(database_url: str, monk
     assert [where for _, where in served] == [{"host": "127.0.0.1", "port": port}]
 
 
+@pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/app", "postgresql://localhost:port/app"])
+async def test_a_database_that_is_none_is_refused_with_what_to_write(url: str) -> None:
+    result = await run("data-api", "--database-url", url)
+    assert result.exit_code == 2
+    assert "is no PostgreSQL address" in result.output
+
+
 @pytest.mark.parametrize("faults", ['{"latencyy": 1}', '{"rates": {"nonsense": 1}}', "{", '{"rates": {"throttle": 2}}'])
 async def test_faults_that_are_none_are_refused_with_what_to_write(faults: str, database_url: str) -> None:
     result = await run("data-api", "--database-url", database_url, "--faults", faults)
