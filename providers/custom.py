@@ -43,6 +43,15 @@ class CustomOptions(Declaration):
             yield "id_header", 'is missing, but {id} is in signature.signed: write id_header = "X-Acme-Delivery"'
         if self.id_header and self.signature and not is_id_signed:
             yield "id_header", "is not signed, so anybody could change it: write events.id, where the body has an id"
+        if self.events.decide_consent and not self.events.are_told_apart and not self.id_header:
+            yield (
+                "events.time",
+                (
+                    "is missing, and so are id and id_header: who opts out, in, and out again sends the first opt-out twice,"
+                    ' and the second would count for nothing. Write time = "event.created_at", or id = "event.id", or'
+                    ' beside events id_header = "X-Acme-Delivery"'
+                ),
+            )
 
 
 class Custom(Adapter):

@@ -34,6 +34,7 @@ MEANINGS = {
     "bounced soft": Meaning(EventType.BOUNCED, BounceClass.SOFT),
     "resubscribed by recipient": Meaning(EventType.RESUBSCRIBED, by_recipient=True),
 }
+WITHDRAWS = {EventType.UNSUBSCRIBED, EventType.COMPLAINED}
 UNKNOWN = Meaning(EventType.UNKNOWN)
 
 
@@ -119,6 +120,14 @@ class Events(Declaration):
         if self.subtype and not detailed:
             refuse([("subtype", 'no name in types has one: write types = { "bounce/hard" = "bounced hard" }')])
         return self
+
+    @property
+    def decide_consent(self) -> bool:
+        return any(each.by_recipient or each.type in WITHDRAWS for each in self.types.values())
+
+    @property
+    def are_told_apart(self) -> bool:
+        return bool(self.time or self.id)
 
     @cached_property
     def _meanings(self) -> Mapping[str, Meaning]:

@@ -23,7 +23,7 @@ from providers.signing import hmac_hex
 from webhooks.consent import TopicPolicy, decisions_of
 
 SIGNED_AT = datetime.fromtimestamp(1700000000, UTC)
-EVENTS = {"type": "event", "address": "email", "types": {"unsub": "unsubscribed", "open": "opened"}}
+EVENTS = {"type": "event", "address": "email", "time": "at", "types": {"unsub": "unsubscribed", "open": "opened"}}
 SIGNATURE = {"header": "X-Acme-Signature", "algorithm": "hmac-sha256", "encoding": "hex"}
 KEY = "acme-secret-0001"
 
@@ -550,6 +550,32 @@ def test_a_mistake_is_told_at_start_with_what_to_write_instead(options: dict[str
 def assert_told(found: list[str], words: Iterable[str]) -> None:
     for word in words:
         assert any(word in fault for fault in found), found
+
+
+UNTIMED = {"type": "event", "address": "email"}
+
+
+@pytest.mark.parametrize("meaning", ["unsubscribed", "complained", "resubscribed by recipient"])
+def test_consent_needs_what_tells_the_same_opt_out_from_a_later_one(meaning: str) -> None:
+    events = {**UNTIMED, "types": {"unsub": meaning, "open": "opened"}}
+    told = faults(credential="bearer", events=events)
+    assert_told(told, ["events.time: is missing, and so are id and id_header: who opts out", 'id = "event.id"'])
+    for more in ({"time": "at"}, {"id": "id"}):
+        assert custom(credential="bearer", events={**events, **more})
+    assert custom(credential="bearer", events=events, id_header="X-Acme-Delivery")
+
+
+def test_what_has_no_say_in_consent_needs_neither_time_nor_id() -> None:
+    assert custom(credential="bearer", events={**UNTIMED, "types": {"open": "opened", "resub": "resubscribed"}})
+
+
+def test_an_opt_out_that_comes_again_after_an_opt_in_is_an_event_of_its_own() -> None:
+    types = {"unsub": "unsubscribed", "resub": "resubscribed by recipient"}
+    first, _, again = parse(
+        [{**UNSUB, "at": 1700000000}, {**UNSUB, "event": "resub", "at": 1700000060}, {**UNSUB, "at": 1700000120}],
+        types=types,
+    ).events
+    assert first.id != again.id
 
 
 @pytest.mark.parametrize(
