@@ -234,6 +234,12 @@ async def receive(request: Request) -> Response:
         # Nobody hears this answer, and nothing was begun: the provider sends again.
         error = "the sender hung up before its body had come"
         response = Response(status_code=400)
+    except asyncio.CancelledError:
+        if not service.is_stopping:
+            raise
+        # Its time to finish is up: the server has given up waiting, the sender need not.
+        error = "ShuttingDown: it could not be finished in time"
+        response = answer_to(ShuttingDown(), source)
     except Exception as failure:  # noqa: BLE001 - whatever it is, the provider must send again
         error = f"{type(failure).__name__}: {failure}"
         response = answer_to(failure, source)
@@ -384,6 +390,8 @@ async def read_body(request: Request, service: Service) -> bytes:
                 service.held_bytes += len(part)
                 if held > limit:
                     raise TooLarge(f"more than {limit} bytes")
+                if service.is_stopping:
+                    raise ShuttingDown
                 if service.held_bytes > MAX_HELD_BYTES:
                     raise Overloaded("too much is being received at once")
     except BaseException as failure:

@@ -19,7 +19,10 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """At the first signal deliveries are refused, a little later the port is closed; at the second at once."""
-        if self.close_at is None:
+        if not self.started:
+            # Nothing is in flight, and the app may be half imported: it ends when its start has.
+            self.should_exit = True
+        elif self.close_at is None:
             self.close_at = time.monotonic() + LEAVE_SECONDS
             stop_taking()
         else:

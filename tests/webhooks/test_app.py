@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -268,6 +269,52 @@ async def test_a_stopping_service_takes_nothing_new(client: Client, sendgrid: Ad
     assert (answer.status_code, answer.json()["error"]) == (503, "shutting_down")
     assert (await client.get("/readyz")).json()["error"] == "shutting_down"
     assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.fixture
+async def hanging(client: Client, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch) -> asyncio.Task[Any]:
+    """A delivery that is with a database which never answers."""
+    begun = asyncio.Event()
+
+    async def hang(*_: Any) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(client.app.state.service.store, "record_all", hang, raising=False)
+    delivery = asyncio.create_task(client.post(signed(sendgrid, sample(sendgrid, "unsubscribe"))))
+    await begun.wait()
+    return delivery
+
+
+async def test_what_cannot_be_finished_before_the_service_stops_is_sent_again(
+    client: Client, sendgrid: Adapter, hanging: asyncio.Task[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(sendgrid), "unavailable_status", 429)
+    client.app.state.service.is_stopping = True
+    hanging.cancel()
+    answer = await hanging
+    assert (answer.status_code, answer.json()["error"]) == (429, "shutting_down")
+    assert answer.headers["retry-after"]
+
+
+async def test_whoever_ends_a_delivery_while_nothing_stops_has_its_way(hanging: asyncio.Task[Any]) -> None:
+    hanging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging
+
+
+async def test_a_body_that_is_still_coming_when_the_service_stops_is_sent_again(
+    client: Client, sendgrid: Adapter
+) -> None:
+    async def without_end() -> AsyncIterator[bytes]:
+        while True:
+            yield b"["
+            client.app.state.service.is_stopping = True
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(5):
+        answer = await client.post(signed(sendgrid, sample(sendgrid, "open")), content=without_end())
+    assert (answer.status_code, answer.json()["error"]) == (503, "shutting_down")
 
 
 async def test_beyond_what_may_wait_deliveries_are_refused_at_once(client: Client, sendgrid: Adapter) -> None:

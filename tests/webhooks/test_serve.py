@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import uvicorn
 
 import providers
 from db.embedded import Embedded, free_port
@@ -23,6 +24,7 @@ from tests import tables
 from tests.providers import payloads
 from tests.service import Service
 from tests.webhooks.conftest import sample, signed
+from webhooks.server import APP, Server
 
 if TYPE_CHECKING:
     import asyncpg
@@ -146,6 +148,16 @@ async def test_what_is_in_flight_is_finished_before_it_stops(
     assert await asyncio.to_thread(service.process.wait, 20) == 0
     assert time.monotonic() - began < 10
     assert await tables.preferences(connection) == {"ada@example.test": False}
+
+
+def test_a_signal_during_the_start_ends_it_and_asks_nothing_of_a_half_made_app(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webhooks.server.stop_taking", lambda: pytest.fail("the app was asked"))
+    server = Server(uvicorn.Config(APP, log_config=None))
+    for _ in range(2):
+        server.handle_exit(signal.SIGTERM, None)
+    assert server.should_exit
 
 
 async def post(client: httpx.AsyncClient, service: Service, request: "WebhookRequest") -> httpx.Response:
