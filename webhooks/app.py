@@ -67,7 +67,7 @@ STATUSES: Mapping[type[Exception], tuple[int, str]] = {
     Malformed: (400, "malformed"),
     NotVerified: (401, "not_verified"),
     TooLarge: (413, "too_large"),
-    TooSlow: (408, "too_slow"),
+    TooSlow: (503, "too_slow"),
     ShuttingDown: (503, "shutting_down"),
     Overloaded: (503, "overloaded"),
     ProofUnavailable: (503, "proof_unavailable"),
@@ -219,7 +219,7 @@ async def receive(request: Request) -> Response:
     source = found(service, request)
     name = source.adapter.source
     delivery, error = None, None
-    body = b""
+    body: bytes | None = None
     try:
         if service.is_stopping:
             raise ShuttingDown
@@ -244,11 +244,14 @@ async def receive(request: Request) -> Response:
         error = f"{type(failure).__name__}: {failure}"
         response = answer_to(failure, source)
     finally:
-        service.held_bytes -= len(body) if request.method == "POST" else 0
+        service.held_bytes -= len(body or b"") if request.method == "POST" else 0
+    if body is None:
+        # The rest of it is not read.
+        response.headers["Connection"] = "close"
     told = {
         "source": name,
         "status": response.status_code,
-        "bytes": len(body),
+        "bytes": len(body or b""),
         "ms": round((time.perf_counter() - began) * 1000, 2),
         "waiting": service.store.committer.waiting,
     }
@@ -331,9 +334,6 @@ def answer_to(failure: Exception, source: Source | None = None) -> Response:
     if status == 401:
         # Some senders (SNS) show their user and password only when they are asked for them.
         headers["WWW-Authenticate"] = 'Basic realm="webhooks"'
-    if status in {400, 408, 413}:
-        # The rest of the body is not read.
-        headers["Connection"] = "close"
     return to_json(status, {"error": name, "detail": detail(failure)}, headers)
 
 

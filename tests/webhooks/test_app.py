@@ -317,6 +317,21 @@ async def test_a_body_that_is_still_coming_when_the_service_stops_is_sent_again(
     assert (answer.status_code, answer.json()["error"]) == (503, "shutting_down")
 
 
+async def test_a_body_that_does_not_come_in_time_is_sent_again(
+    client: Client, sendgrid: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"["
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("webhooks.app.READ_SECONDS", 0.05)
+    for status in (503, 429):
+        monkeypatch.setattr(type(sendgrid), "unavailable_status", status)
+        answer = await client.post(signed(sendgrid, sample(sendgrid, "open")), content=slowly())
+        assert (answer.status_code, answer.json()["error"]) == (status, "too_slow")
+        assert (answer.headers["retry-after"], answer.headers["connection"]) == ("5", "close")
+
+
 async def test_beyond_what_may_wait_deliveries_are_refused_at_once(client: Client, sendgrid: Adapter) -> None:
     committer = client.app.state.service.store.committer
     committer._max_records = 10
