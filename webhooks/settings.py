@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from webhooks.faults import SettingsError
@@ -55,6 +55,15 @@ class Settings(BaseModel):
         except SettingsError as error:
             raise PydanticCustomError("faults", "{text}", {"text": "\n".join(error.faults)}) from error
 
+    @field_validator("database_url", "cluster_arn", "secret_arn", "database", "queue_url")
+    @classmethod
+    def _is_not_empty(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # As a secret is that was not handed over: nothing is acknowledged into a database that nobody keeps.
+        if value is not None and not value.strip():
+            instead = ": an embedded PostgreSQL then takes its place" if info.field_name == "database_url" else ""
+            raise fault(f"is empty: set it, or remove it{instead}")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: str | None) -> str | None:
@@ -66,7 +75,7 @@ class Settings(BaseModel):
             raise fault(
                 f"is no PostgreSQL address ({error}): write postgresql://user:password@host:5432/database"
             ) from error
-        return value or None
+        return value
 
     @field_validator("admin_token")
     @classmethod
@@ -95,21 +104,21 @@ class Settings(BaseModel):
         if value and name != name.lower():
             # AWS keeps the id in lower case, and compares ARNs letter by letter.
             raise fault(f"the cluster's id is in lower case: write {value.removesuffix(name)}{name.lower()}")
-        return value or None
+        return value
 
     @field_validator("secret_arn")
     @classmethod
     def _is_a_secret(cls, value: str | None) -> str | None:
         if value and not SECRET_ARN.fullmatch(value):
             raise fault(f"is no ARN of a secret: write {A_SECRET}, as Secrets Manager shows it")
-        return value or None
+        return value
 
     @field_validator("database")
     @classmethod
     def _is_a_name(cls, value: str | None) -> str | None:
         if value and len(value) > 63:
             raise fault("is longer than a database's name can be: write the name alone, such as app")
-        return value or None
+        return value
 
     @field_validator("queue_url")
     @classmethod
@@ -118,7 +127,7 @@ class Settings(BaseModel):
             raise fault(
                 "is no address of a queue: write https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, as SQS shows it"
             )
-        return value or None
+        return value
 
     @property
     def is_embedded(self) -> bool:
@@ -191,7 +200,7 @@ def which_database(given: Mapping[str, Any]) -> Iterable[str]:
         )
     elif named:
         for name, example in DATA_API.items():
-            if name not in named:
+            if name not in given:
                 yield f"{PREFIX}{name.upper()} is missing, which the Data API needs too: write {example}"
     here, there = (region_of(str(given.get(name, ""))) for name in ("cluster_arn", "secret_arn"))
     if here and there and here != there:
