@@ -13,11 +13,10 @@ import providers
 from providers.adapter import Adapter
 from webhooks.consent import Scope, TopicPolicy
 from webhooks.faults import SettingsError
-from webhooks.secrets import SCHEMES, Secrets, SecretUnavailable, fetch_secrets, is_secret, read_secrets
-from webhooks.source import Source
+from webhooks.secrets import Secrets, SecretUnavailable, fetch_secrets, is_secret, read_secrets
+from webhooks.source import Source, stamp
 
-# Where a key may change while the service runs.
-CHANGING = (*SCHEMES, "file:")
+FILE = "file:"
 ON_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
@@ -98,15 +97,21 @@ def new_source(name: str, settings: SourceSettings, secrets: Secrets | None = No
         raise SettingsError([f"the adapter of {settings.provider} cannot be loaded: {error}"]) from error
     if not settings.keys and settings.verify:
         raise SettingsError([f'has no keys, so nobody could be told from the provider: "keys" takes {kind.key}'])
+    # Before they are read: what is written meanwhile is then read again.
+    files = {path: stamp(path) for path in files_of(settings.keys)}
     had, missing = keys_to_start_with(settings, secrets or {})
     adapter = new_adapter(kind, name, had, secrets or {})
 
     async def read_again() -> Adapter:
         return new_adapter(kind, name, settings, await fetch_secrets(settings.keys))
 
-    may_change = any(key.startswith(CHANGING) for key in settings.keys)
+    in_aws = any(map(is_secret, settings.keys))
     policy = TopicPolicy(settings.topics, adapter.leaving_a_topic_leaves_all)
-    return Source(adapter, policy, settings.verify, read_again if may_change else None, missing)
+    return Source(adapter, policy, settings.verify, read_again if files or in_aws else None, files, in_aws, missing)
+
+
+def files_of(references: Iterable[str]) -> Iterator[Path]:
+    return (Path(each.removeprefix(FILE)) for each in references if each.startswith(FILE))
 
 
 def keys_to_start_with(settings: SourceSettings, secrets: Secrets) -> tuple[SourceSettings, list[str]]:
