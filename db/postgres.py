@@ -93,7 +93,16 @@ class Postgres:
         )
 
     async def _connect(self, *_: Any, **options: Any) -> asyncpg.Connection:
-        connection = await asyncpg.connect(await self._url(), timeout=CONNECT_SECONDS, **options)
+        try:
+            connection = await asyncpg.connect(await self._url(), timeout=CONNECT_SECONDS, **options)
+        except asyncpg.InterfaceError:
+            raise
+        except ValueError:
+            # Its text may quote the password.
+            raise DatabaseMisconfigured(
+                "the database's address cannot be read: percent-encode / # ? @ : [ ] in user and password, and look into"
+                " what stands behind the question mark and in the variables PG…"
+            ) from None
         for name in ("json", "jsonb"):
             # Parsed on the way out, as over the Data API; on the way in it is text.
             await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=json.loads)

@@ -99,8 +99,9 @@ def serve(
     embedded = Embedded(settings.data_dir / "postgres") if settings.is_embedded else None
     try:
         if embedded:
-            url = embedded.start()
-            tell(err, f"Embedded PostgreSQL: {url}")
+            at = urlsplit(embedded.start())
+            address = f"postgresql://{at.username}@{at.hostname}:{at.port}{at.path}"
+            tell(err, f"Embedded PostgreSQL: {address}, its password in {embedded.directory / 'password'}")
         if settings.is_trial:
             trial_sources(settings.data_dir)
             try_next(settings, host, port)

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -22,6 +22,18 @@ DEFAULT_CONFIG = "webhooks.toml"
 
 CLUSTER_ARN = re.compile(r"arn:aws[\w-]*:rds:[a-z0-9-]+:\d+:cluster:[A-Za-z][A-Za-z0-9-]*")
 SECRET_ARN = re.compile(r"arn:aws[\w-]*:secretsmanager:[a-z0-9-]+:\d+:secret:[\w/+=.@!-]+")
+AN_ADDRESS = "postgresql://user:password@host:5432/database"
+HOST = re.compile(r"(?=.)(\[[^\[\]]+\]|[^:\[\]]*)(:(?P<port>\d{0,5}))?")
+# What libpq and others take in an address. asyncpg would hand it on to the server, which knows it as little.
+FOREIGN = frozenset(
+    (
+        "channel_binding connect_timeout fallback_application_name gssdelegation gssencmode hostaddr keepalives"
+        " keepalives_count keepalives_idle keepalives_interval load_balance_hosts max_protocol_version"
+        " min_protocol_version oauth_client_id oauth_client_secret oauth_issuer oauth_scope replication require_auth"
+        " requirepeer requiressl scram_client_key scram_server_key servicefile ssl sslcertmode sslcompression"
+        " sslkeylogfile sslsni"
+    ).split()
+)
 A_CLUSTER = "arn:aws:rds:REGION:ACCOUNT:cluster:NAME"
 A_SECRET = "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-AbCdEf"  # noqa: S105 - how one looks
 POSTGRES_CONCURRENCY = 2
@@ -67,14 +79,15 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: str | None) -> str | None:
-        if value and not value.startswith(("postgresql://", "postgres://")):
-            raise fault("is no PostgreSQL address: write postgresql://user:password@host:5432/database")
-        try:
-            urlsplit(value or "").port  # noqa: B018 - reading it checks it
-        except ValueError as error:
+        if value is None:
+            return None
+        if not value.startswith(("postgresql://", "postgres://")) or not is_readable(value):
+            # What is wrong would quote the password.
             raise fault(
-                f"is no PostgreSQL address ({error}): write postgresql://user:password@host:5432/database"
-            ) from error
+                f"is no PostgreSQL address: write {AN_ADDRESS}; percent-encode / # ? @ : [ ] in user and password"
+            )
+        if foreign := sorted(FOREIGN & dict(parse_qsl(urlsplit(value).query)).keys()):
+            raise fault(f"has what only other clients than ours know: leave out {', '.join(foreign)}")
         return value
 
     @field_validator("admin_token")
@@ -143,6 +156,22 @@ class Settings(BaseModel):
     def is_trial(self) -> bool:
         """Nothing is set up: an embedded database, and keys of our own making."""
         return not self.sources and self.is_embedded
+
+
+def is_readable(address: str) -> bool:
+    """Whether it is read as it is meant: what stands unencoded in a password would be taken for a host, port or path."""
+    try:
+        parts = urlsplit(address)
+        parse_qsl(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        return False
+    _, at, hosts = parts.netloc.rpartition("@")
+    return address.count("@") == len(at) and (not hosts or all(map(is_host, hosts.split(","))))
+
+
+def is_host(text: str) -> bool:
+    found = HOST.fullmatch(text)
+    return found is not None and int(found["port"] or 0) < 65536
 
 
 def fault(text: str) -> PydanticCustomError:

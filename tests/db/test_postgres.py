@@ -44,6 +44,16 @@ async def test_each_failure_says_whether_it_may_pass(database_url: str, sql: str
     await database.close()
 
 
+async def test_an_address_that_cannot_be_read_is_not_repeated() -> None:
+    for address in ("postgresql://me:12?s3cret@host/app", "postgresql://me:s3cret:host/app"):
+        database = Postgres.at(address)
+        with pytest.raises(DatabaseMisconfigured, match="percent-encode") as failed:
+            await database.execute("select 1")
+        assert "s3cret" not in str(failed.value)
+        assert failed.value.__suppress_context__
+        await database.close()
+
+
 async def test_a_table_that_is_missing_says_what_to_run(empty_database_url: str) -> None:
     database = Postgres.at(empty_database_url)
     with pytest.raises(DatabaseMisconfigured, match="webhooks migrate"):

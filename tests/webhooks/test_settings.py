@@ -194,6 +194,61 @@ def test_no_secret_is_in_any_message(set_: Any, monkeypatch: pytest.MonkeyPatch)
     assert "hush" not in "\n".join(faults())
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:s3cret@host:port/app",
+        "postgresql://me:s3cret:5432/app",
+        "postgresql://me:12?s3cret@host/app",
+        "postgresql://me:12?s3cret=x@host/app",
+        "postgresql://me:12?a=b&s3cret@host/app",
+        "postgresql://me:12/s3cret@host/app",
+        "postgresql://me:12#s3cret@host/app",
+        "postgresql://me:s3@cret@host/app",
+        "postgresql://me:[s3cret@host/app",
+        "postgresql://me:[s3cret]@host/app",
+        "postgresql://me:s3cret\u2100@host/app",
+        "postgresql://me:s3cret@host:99999/app",
+        "postgresql://me:s3cret@h1:1,,h2/app",
+        "postgresql://me:s3cret@host/app?s3cret",
+        "mysql://me:s3cret@host/app",
+    ],
+)
+def test_an_address_that_would_be_misread_is_refused_and_not_repeated(set_: Any, address: str) -> None:
+    set_(DATABASE_URL=address)
+    [fault] = faults()
+    assert "percent-encode / # ? @ : [ ] in user and password" in fault
+    assert "cret" not in fault
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://",
+        "postgresql:///app",
+        "postgresql://host",
+        "postgresql://me@host/app",
+        "postgresql://me:s3:cr%3Ft@host:5432/app?sslmode=require&application_name=x",
+        "postgres://h1:5432,h2:5433,h3/app?target_session_attrs=read-write",
+        "postgresql://me@[::1]:5432/app",
+        "postgresql://%2Fvar%2Frun/app",
+        "postgresql://me@/app?host=/var/run&port=5433&options=-c%20statement_timeout%3D5s",
+    ],
+)
+def test_an_address_that_asyncpg_takes_is_taken(set_: Any, address: str) -> None:
+    set_(DATABASE_URL=address)
+    assert load_settings().database_url == address
+
+
+def test_what_only_other_clients_know_is_refused_by_name(set_: Any) -> None:
+    set_(
+        DATABASE_URL="postgresql://me:s3cret@host/app?sslmode=require&channel_binding=require&connect_timeout=5&ssl=true"
+    )
+    [fault] = faults()
+    assert fault.startswith("WEBHOOKS_DATABASE_URL")
+    assert fault.endswith("leave out channel_binding, connect_timeout, ssl")
+
+
 def test_an_unverified_source_needs_no_key_but_the_word(set_: Any) -> None:
     set_(SOURCES={"sendgrid": {"verify": False}})
     assert not load_settings().sources["sendgrid"].is_verified
