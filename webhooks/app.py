@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 
 READ_SECONDS = 30
 RETRY_SECONDS = 5
-# All the bodies that are being read or recorded at once; beyond it strangers could fill the memory.
+# All the bodies that are being read or recorded at once; beyond it strangers could fill the memory. They are held as they
+# were sent until they are whole, so that who sends little keeps little; and the last part is left to small ones, as
+# nearly all deliveries are, so that a few who send much do not keep those out.
 MAX_HELD_BYTES = 256 * 1024 * 1024
+MAX_HELD_WITH_SMALL_BYTES = 320 * 1024 * 1024
+SMALL_BYTES = 256 * 1024
 LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 # What lies behind a member is copied: so bodies are decompressed in pieces, lest many tiny members cost much time.
 PIECE_BYTES = 16 * 1024
@@ -108,6 +112,22 @@ class Service:
         for each in (self.database, self.queue):
             if isinstance(each, Openable):
                 await each.open()
+
+
+@dataclass(slots=True)
+class Held:
+    """What one delivery takes of the memory that all share."""
+
+    service: Service
+    size: int = 0
+
+    def add(self, size: int) -> None:
+        """Raises Overloaded."""
+        self.size += size
+        self.service.held_bytes += size
+        limit = MAX_HELD_WITH_SMALL_BYTES if self.size <= SMALL_BYTES else MAX_HELD_BYTES
+        if size > 0 and self.service.held_bytes > limit:
+            raise Overloaded("too much is being received at once")
 
 
 def create_app(settings: Settings, *, is_scraped: bool = True) -> Starlette:
@@ -220,10 +240,11 @@ async def receive(request: Request) -> Response:
     name = source.adapter.source
     delivery, error = None, None
     body: bytes | None = None
+    held = Held(service)
     try:
         if service.is_stopping:
             raise ShuttingDown
-        body = await read_body(request, service) if request.method == "POST" else event_in_address(request)
+        body = await read_body(request, service, held) if request.method == "POST" else event_in_address(request)
         outcome = await ingest(webhook_request(request, name, body), source, service.store, service.queue)
         if isinstance(outcome, Answer):
             response = spoken(outcome)
@@ -244,7 +265,7 @@ async def receive(request: Request) -> Response:
         error = f"{type(failure).__name__}: {failure}"
         response = answer_to(failure, source)
     finally:
-        service.held_bytes -= len(body or b"") if request.method == "POST" else 0
+        held.add(-held.size)
     if body is None:
         # The rest of it is not read.
         response.headers["Connection"] = "close"
@@ -372,7 +393,7 @@ def headers_of(request: Request) -> dict[str, str]:
     return headers
 
 
-async def read_body(request: Request, service: Service) -> bytes:
+async def read_body(request: Request, service: Service, held: Held) -> bytes:
     """The whole body, decompressed. Raises Malformed; TooLarge as soon as it is known to be, without reading the rest."""
     limit = service.settings.max_body_bytes
     length = request.headers.get("content-length", "0")
@@ -380,58 +401,51 @@ async def read_body(request: Request, service: Service) -> bytes:
         raise Malformed(f"Content-Length: {length[:40]!r} is no length")
     if int(length) > limit:
         raise TooLarge(f"more than {limit} bytes")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity", *DECOMPRESSED}:
+        raise NotVerified(f"a body in the encoding {encoding[:40]!r} cannot be read: send it plain or gzip")
     parts: list[bytes] = []
-    held = 0
     try:
         async with asyncio.timeout(READ_SECONDS):
-            async for part in decompressed(request, limit):
+            async for part in request.stream():
                 parts.append(part)
-                held += len(part)
-                service.held_bytes += len(part)
-                if held > limit:
+                held.add(len(part))
+                if held.size > limit:
                     raise TooLarge(f"more than {limit} bytes")
                 if service.is_stopping:
                     raise ShuttingDown
-                if service.held_bytes > MAX_HELD_BYTES:
-                    raise Overloaded("too much is being received at once")
-    except BaseException as failure:
-        service.held_bytes -= held
-        if isinstance(failure, TimeoutError):
-            raise TooSlow(f"the body did not come within {READ_SECONDS} s") from failure
-        raise
-    return b"".join(parts)
+    except TimeoutError as failure:
+        raise TooSlow(f"the body did not come within {READ_SECONDS} s") from failure
+    body = b"".join(parts)
+    return await decompressed(body, encoding, limit, held) if encoding in DECOMPRESSED else body
 
 
-async def decompressed(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body's parts, none of which a compression bomb can make longer than `limit` and a byte."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in {"", "identity"}:
-        async for part in request.stream():
-            yield part
-        return
-    if encoding not in DECOMPRESSED:
-        raise NotVerified(f"a body in the encoding {encoding[:40]!r} cannot be read: send it plain or gzip")
+async def decompressed(body: bytes, encoding: str, limit: int, held: Held) -> bytes:
+    """None of its parts can a compression bomb make longer than `limit` and a byte."""
+    parts: list[bytes] = []
+    size = 0
     decompressor = zlib.decompressobj(wbits=DECOMPRESSED[encoding])
     try:
-        async for piece in pieces(request):
-            rest = piece
+        for start in range(0, len(body), PIECE_BYTES):
+            if start:
+                # A large one leaves others their turn.
+                await asyncio.sleep(0)
+            rest = body[start : start + PIECE_BYTES]
             while rest:
                 if decompressor.eof:  # another member begins
                     decompressor = zlib.decompressobj(wbits=DECOMPRESSED[encoding])
-                yield decompressor.decompress(rest, limit + 1)
-                if decompressor.unconsumed_tail:
+                parts.append(decompressor.decompress(rest, limit + 1 - size))
+                size += len(parts[-1])
+                if size > limit:
                     raise TooLarge(f"more than {limit} bytes, decompressed")
+                held.add(len(parts[-1]))
                 rest = decompressor.unused_data
     except zlib.error as error:
         raise NotVerified(f"the body is not {encoding}, as its Content-Encoding says") from error
     if not decompressor.eof:
         raise NotVerified(f"the {encoding} body ends too early")
-
-
-async def pieces(request: Request) -> AsyncIterator[bytes]:
-    async for part in request.stream():
-        for start in range(0, len(part), PIECE_BYTES):
-            yield part[start : start + PIECE_BYTES]
+    held.add(-len(body))
+    return b"".join(parts)
 
 
 def __getattr__(name: str) -> Any:

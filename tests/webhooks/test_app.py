@@ -1,6 +1,7 @@
 """The HTTP contract, to the letter."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from db.database import DatabaseUnavailable
 from providers.adapter import Adapter, ProofUnavailable, Verified, WebhookRequest
 from tests import tables
 from tests.webhooks.conftest import Client, Served, sample, signed, signed_body
+from webhooks.app import MAX_HELD_BYTES
 
 if TYPE_CHECKING:
     import asyncpg
@@ -346,6 +348,38 @@ async def test_beyond_what_may_wait_deliveries_are_refused_at_once(client: Clien
     assert refused.headers["retry-after"]
     retried = [await client.post(request) for request in requests]
     assert {answer.status_code for answer in retried} == {200}
+
+
+async def test_who_sends_little_keeps_little_however_far_it_would_expand(client: Client, sendgrid: Adapter) -> None:
+    service = client.app.state.service
+    sent, held = gzip.compress(b" " * 1_000_000), []
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield sent[:-4]
+        held.append(service.held_bytes)
+        yield sent[-4:]
+
+    request = signed(sendgrid, sample(sendgrid, "open"))
+    answer = await client.post(request, content=slowly(), headers={**request.headers, "content-encoding": "gzip"})
+    assert answer.status_code == 401
+    assert (held, service.held_bytes) == ([len(sent) - 4], 0)
+
+
+async def test_a_few_who_send_much_do_not_keep_out_a_small_delivery(client: Client, sendgrid: Adapter) -> None:
+    service = client.app.state.service
+    service.held_bytes = MAX_HELD_BYTES
+    small = await client.post(signed(sendgrid, sample(sendgrid, "delivered")))
+    request = signed(sendgrid, *[sample(sendgrid, "delivered")] * 2_000)
+    large = await client.post(request)
+    compressed = await client.post(
+        request, content=gzip.compress(request.body), headers={**request.headers, "content-encoding": "gzip"}
+    )
+    assert small.status_code == 200
+    for answer in (large, compressed):
+        assert (answer.status_code, answer.json()["error"]) == (503, "overloaded")
+    assert service.held_bytes == MAX_HELD_BYTES
+    service.held_bytes = 0
+    assert (await client.post(request)).status_code == 200
 
 
 async def test_metrics_tell_what_happened(client: Client, sendgrid: Adapter) -> None:
