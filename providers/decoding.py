@@ -64,12 +64,22 @@ def decode(raw: bytes) -> tuple[Any, bytes]:
 
 
 def decode_leniently(raw: bytes) -> Any:
-    """As `decode`, of JSON in the wrong charset, with lone surrogates, NaN or Infinity; what is broken is refused."""
+    """As `decode`, of JSON in the wrong charset, with lone surrogates, NaN, Infinity or endless numbers; what is broken is
+    refused.
+    """
     try:
         text = raw.decode(json.detect_encoding(raw), "replace").lstrip("\ufeff")
-        return json.loads(text, parse_constant=str)
+        return json.loads(text, parse_constant=str, parse_int=integer)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not JSON: {str(error)[:200]}") from error
+
+
+def integer(digits: str) -> int | str:
+    """As text where it has more digits than Python reads."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def storable(value: Any, depth: int = 0) -> Any:

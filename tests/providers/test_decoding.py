@@ -64,6 +64,7 @@ def test_what_is_no_array_is_one_element() -> None:
         (b'{"a": NaN, "b": -Infinity, "c": 1e999}', {"a": "NaN", "b": "-Infinity", "c": "inf"}),
         (b'{"\\u0000": 1}', {"\ufffd": 1}),
         (b'{"a": 123456789012345678901234567890}', {"a": 123456789012345678901234567890}),
+        (b'{"a": 1, "b": -' + b"9" * 5_000 + b"}", {"a": 1, "b": "-" + "9" * 5_000}),
     ],
 )
 def test_what_cannot_be_stored_is_replaced(raw: bytes, value: Any) -> None:
