@@ -432,7 +432,11 @@ async def decompressed(body: bytes, encoding: str, limit: int, held: Held) -> by
                 await asyncio.sleep(0)
             rest = body[start : start + PIECE_BYTES]
             while rest:
-                if decompressor.eof:  # another member begins
+                if decompressor.eof:
+                    # Another member begins, or the zeros with which tools fill their blocks.
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
                     decompressor = zlib.decompressobj(wbits=DECOMPRESSED[encoding])
                 parts.append(decompressor.decompress(rest, limit + 1 - size))
                 size += len(parts[-1])

@@ -125,8 +125,15 @@ def test_a_gzip_body_of_several_members_is_all_of_them(service: Service, one: We
     assert post(service, one, b"".join(members), content_encoding="gzip").json()["recorded"] == 1
 
 
+@pytest.mark.parametrize("padding", [1, 100_000])
+def test_zeros_behind_a_gzip_body_are_padding(service: Service, one: WebhookRequest, padding: int) -> None:
+    assert post(service, one, gzip.compress(one.body) + b"\0" * padding, content_encoding="gzip").status_code == 200
+
+
 @pytest.mark.parametrize(
-    "more", [gzip.compress(b" ")[:-9], b"no gzip", b"\0" * 10], ids=["cut off", "garbage", "padding"]
+    "more",
+    [gzip.compress(b" ")[:-9], b"no gzip", b"\0" * 10 + b"no gzip", b"\0" * 100_000 + b"x"],
+    ids=["cut off", "garbage", "garbage behind padding", "garbage far behind"],
 )
 def test_what_is_no_whole_member_behind_the_first_is_refused(
     service: Service, one: WebhookRequest, more: bytes
