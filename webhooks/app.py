@@ -137,12 +137,16 @@ def create_app(settings: Settings, *, is_scraped: bool = True) -> Starlette:
     app = Starlette(
         routes=[
             Route("/webhooks/{source}", take, methods=["POST", "GET", "OPTIONS"]),
+            # As an address may be pasted.
+            Route("/webhooks/{source}/", take, methods=["POST", "GET", "OPTIONS"]),
             Route("/healthz", alive),
             Route("/readyz", ready),
         ],
         exception_handlers={HTTPException: refuse},
         lifespan=lifespan,
     )
+    # Nobody is sent to where a stranger's Host header points.
+    app.router.redirect_slashes = False
     app.state.service = service
     if is_scraped:
         add_metrics(app)

@@ -95,6 +95,9 @@ class Protocol(HttpToolsProtocol):
         self.head_bytes = 0
         super().on_body(body)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """A stranger's Upgrade is nothing to warn of."""
+
     def await_head(self) -> None:
         if self not in self.silent:
             self.silent[self] = self.loop.call_later(HEAD_SECONDS, self.hang_up)
@@ -146,6 +149,7 @@ def serve(host: str, port: int, workers: int) -> None:
         timeout_graceful_shutdown=FINISH_SECONDS,
         server_header=False,
         http=Protocol,
+        ws="none",
     )
     if workers == 1:
         Server(config).run()

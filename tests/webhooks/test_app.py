@@ -60,6 +60,13 @@ async def test_what_is_not_proven_is_refused(
     assert await tables.count(connection, "webhook_events") == 0
 
 
+async def test_an_address_that_was_pasted_with_a_slash_behind_it_is_the_same(client: Client, sendgrid: Adapter) -> None:
+    request = signed(sendgrid, sample(sendgrid, "unsubscribe"))
+    answer = await client.http.post("/webhooks/sendgrid/", content=request.body, headers=dict(request.headers))
+    assert answer.json()["recorded"] == 1
+    assert (await client.get("/webhooks/sendgrid/")).status_code == 200
+
+
 async def test_a_signature_header_that_is_sent_twice_proves_nothing(client: Client, sendgrid: Adapter) -> None:
     request = signed(sendgrid, sample(sendgrid, "unsubscribe"))
     headers = [*request.headers.items(), *request.headers.items()]
@@ -74,6 +81,9 @@ async def test_a_signature_header_that_is_sent_twice_proves_nothing(client: Clie
         ("GET", "/webhooks/nobody", 404, "not_found"),
         ("GET", "/webhooks/", 404, "not_found"),
         ("GET", "/nothing/here", 404, "not_found"),
+        ("GET", "/healthz/", 404, "not_found"),
+        ("POST", "/webhooks/nobody/", 404, "not_found"),
+        ("POST", "/webhooks/sendgrid//", 404, "not_found"),
         ("PUT", "/webhooks/sendgrid", 405, "method_not_allowed"),
         ("DELETE", "/webhooks/sendgrid", 405, "method_not_allowed"),
         ("OPTIONS", "/webhooks/sendgrid", 405, "method_not_allowed"),

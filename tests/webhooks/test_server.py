@@ -119,6 +119,13 @@ async def test_what_is_large_but_a_body_is_taken(connect: Connect) -> None:
     assert (await answer(reader)).endswith(b"200 OK %d" % size)
 
 
+async def test_a_strangers_upgrade_is_nothing_to_warn_of(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await connect()
+    writer.write(ONE[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert (await answer(reader)).endswith(b"200 OK 0")
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
 async def test_when_there_are_too_many_the_silent_make_room(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(server, "log", SimpleNamespace(error=lambda event, **_: told.append(event)))
