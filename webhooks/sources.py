@@ -3,6 +3,8 @@
 import difflib
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ from webhooks.secrets import Secrets, SecretUnavailable, fetch_secrets, is_secre
 from webhooks.source import Source, stamp
 
 FILE = "file:"
+# What stands behind each, so that a key which is a user and a password is not taken for a misspelt one.
+NAMES = {"env": r"[A-Z][A-Z0-9_]*", "file": r".*/.*", "ssm": r"/.*", "secretsmanager": r".+"}
+# Close enough for two letters that have changed places in the shortest of them.
+CUTOFF = 0.66
 ON_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
@@ -39,7 +45,9 @@ def read_sources(value: Any) -> dict[str, Source]:
     """Every source with its adapter. Raises a fault with one line for each thing that is wrong."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value, object_pairs_hook=named_once)
+        except SettingsError:
+            raise
         except ValueError as error:
             raise SettingsError(
                 [f'WEBHOOKS_SOURCES is not JSON ({error}): write {{"sendgrid": {{"keys": ["MFkw…"]}}}}']
@@ -59,6 +67,14 @@ def read_sources(value: Any) -> dict[str, Source]:
     return sources
 
 
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which the last of two would silently stand for both."""
+    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twice:
+        raise SettingsError(f"WEBHOOKS_SOURCES: {name!r} stands twice in one object: leave out one" for name in twice)
+    return dict(pairs)
+
+
 def references_in(sources: Mapping[str, Any]) -> Iterator[str]:
     """Whatever is given as a key; what is wrong with it comes later."""
     for entry in sources.values():
@@ -69,8 +85,10 @@ def references_in(sources: Mapping[str, Any]) -> Iterator[str]:
 def read_source(name: str, entry: Any, secrets: Secrets) -> Source:
     if isinstance(entry, Source):
         return entry
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
-        raise SettingsError(["the name becomes a path: use letters, digits, '-', '_' and '.' only"])
+    if name in {"", ".", ".."} or not all(letter.isalnum() or letter in "-_." for letter in name):
+        raise SettingsError(
+            ["the name becomes a path: use letters, digits, '-', '_' and '.' only, and not '.' or '..' alone"]
+        )
     if not isinstance(entry, Mapping):
         raise SettingsError(['is not an object: write {"keys": ["…"]}'])
     try:
@@ -184,8 +202,18 @@ def resolve_key(reference: str, secrets: Secrets) -> str:
             key = Path(name).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise KeyUnavailable(f"the file {name} cannot be read: {error}") from error
+    elif meant := misspelt(scheme, name):
+        raise KeyUnavailable(
+            f"looks like a misspelt {meant}:…; if it is the key itself, put it where env:NAME or file:PATH name it"
+        )
     if isinstance(key, SecretUnavailable):
         raise key
     if not key.strip():
         raise KeyUnavailable("is empty")
     return key.strip()
+
+
+def misspelt(scheme: str, name: str) -> str:
+    """The reference that is meant, or nothing."""
+    close = difflib.get_close_matches(scheme.strip().lower(), NAMES, n=1, cutoff=CUTOFF)
+    return next((each for each in close if re.fullmatch(NAMES[each], name)), "")

@@ -59,6 +59,14 @@ def test_a_key_may_lie_in_the_environment_or_in_a_file(
     assert list(load_settings().sources["sendgrid"].adapter.keys) == [KEY.strip()] * 2
 
 
+@pytest.mark.parametrize(
+    "key", ["env1:pass/word", "sns:password", "sms:PASSWORD", "profile:pa:ss", "vault:of/keys", "e:x"]
+)
+def test_a_user_and_a_password_are_no_misspelt_reference(set_: Any, key: str) -> None:
+    set_(SOURCES={"postmark": {"keys": [key]}})
+    assert list(load_settings().sources["postmark"].adapter.keys) == [key]
+
+
 def test_the_data_api_is_a_database_too_and_says_how_many_calls_go_out_at_once(set_: Any) -> None:
     set_(**DATA_API)
     settings = load_settings()
@@ -111,6 +119,15 @@ def test_another_file_may_be_named(set_: Any, tmp_path: Path) -> None:
         ({"SOURCES": {"sendgrid": {"keys": [KEY, ""]}}}, ["sendgrid", "keys[1]", "empty"]),
         ({"SOURCES": {"sendgrid": {"keys": ["env:NOT_SET"]}}}, ["keys[0]", "NOT_SET"]),
         ({"SOURCES": {"sendgrid": {"keys": ["file:/nowhere/key"]}}}, ["keys[0]", "/nowhere/key"]),
+        ({"SOURCES": {"postmark": {"keys": ["evn:THE_KEY"]}}}, ["keys[0]", "env:…"]),
+        ({"SOURCES": {"postmark": {"keys": ["ENV:THE_KEY"]}}}, ["keys[0]", "env:…"]),
+        ({"SOURCES": {"postmark": {"keys": ["flie:/run/secrets/key"]}}}, ["keys[0]", "file:…"]),
+        ({"SOURCES": {"postmark": {"keys": ["smm:/the/key"]}}}, ["keys[0]", "ssm:…"]),
+        ({"SOURCES": {"postmark": {"keys": ["secretmanager:key"]}}}, ["keys[0]", "secretsmanager:…"]),
+        ({"SOURCES": {"..": {"provider": "sendgrid", "keys": [KEY]}}}, ["..: the name becomes a path"]),
+        ({"SOURCES": {".": {"provider": "sendgrid", "keys": [KEY]}}}, [".: the name becomes a path"]),
+        ({"SOURCES": '{"sendgrid": {}, "eu": {}, "sendgrid": {}}'}, ["WEBHOOKS_SOURCES", "'sendgrid' stands twice"]),
+        ({"SOURCES": '{"sendgrid": {"keys": [], "keys": []}}'}, ["WEBHOOKS_SOURCES", "'keys' stands twice"]),
         ({"SOURCES": {"sendgrid": {"keys": [KEY], "hedder": "x"}}}, ["hedder", "no option"]),
         ({"SOURCES": {"sendgrid": {"keys": [KEY], "topics": {"42": "all"}}}}, ["topics.42", "topic", "global"]),
         ({"SOURCES": {"a/b": {"provider": "sendgrid", "keys": [KEY]}}}, ["a/b", "path"]),
