@@ -190,6 +190,8 @@ def load_settings() -> Settings:
         faults += [line for problem in error.errors() for line in describe(cast("Mapping[str, Any]", problem))]
     except OSError as error:
         faults.append(f"{os.environ.get(CONFIG, DEFAULT_CONFIG)} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        faults.append(f"{os.environ.get(CONFIG, DEFAULT_CONFIG)} is not UTF-8, as TOML must be: save it so")
     except tomllib.TOMLDecodeError as error:
         faults.append(f"{os.environ.get(CONFIG, DEFAULT_CONFIG)} is not TOML: {error}")
     if faults:
@@ -202,7 +204,7 @@ def read_toml() -> dict[str, Any]:
     path = Path(named or DEFAULT_CONFIG)
     if not named and not path.exists():
         return {}
-    return tomllib.loads(path.read_text())
+    return tomllib.loads(path.read_text("utf-8"))
 
 
 def read_environment() -> dict[str, str]:

@@ -200,6 +200,23 @@ def test_a_file_with_a_mistake_is_named(tmp_path: Path) -> None:
     assert "max_body_bytes" in faults()[0]
 
 
+def test_a_file_in_another_charset_is_named(tmp_path: Path) -> None:
+    (tmp_path / "webhooks.toml").write_bytes('# für alle\nlog_level = "info"\n'.encode("latin-1"))
+    assert faults() == ["webhooks.toml is not UTF-8, as TOML must be: save it so"]
+
+
+def test_a_data_directory_that_nobody_lets_us_into_is_named(set_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(self: Path, **_: Any) -> bool:
+        if self.name == "data":
+            raise PermissionError(13, "Permission denied")
+        return False
+
+    set_(DATA_DIR="/closed/data")
+    monkeypatch.setattr(Path, "exists", closed)
+    [fault] = faults()
+    assert fault.startswith("WEBHOOKS_DATA_DIR: /closed/data cannot be looked into (Permission denied)")
+
+
 def test_no_secret_is_in_any_message(set_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_KEY", "hush-hush-secret")
     set_(
