@@ -12,7 +12,7 @@ from webhooks.faults import SettingsError
 
 # How often AWS is asked for keys anew, however much comes that they do not prove. That is how long a stranger's rubbish,
 # which has had them read a moment ago, can keep us from a new one.
-RENEWAL_SECONDS = 10.0
+RENEWAL_SECONDS = 60.0
 
 Stamp = tuple[int, ...] | None
 

@@ -60,7 +60,7 @@ async def test_a_key_that_rotates_where_it_lies_is_read_anew(
     rotated = type(adapter)("sendgrid", [adapter.new_key()])
     put(aws, rotated.keys[0])
     assert await status(function, rotated) == 200
-    # At most every 10 s: the next is not read before that.
+    # At most once a minute: the next is not read before that.
     again = type(adapter)("sendgrid", [adapter.new_key()])
     put(aws, again.keys[0])
     assert await status(function, again) == 401

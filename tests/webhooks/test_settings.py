@@ -214,7 +214,7 @@ def test_a_data_directory_that_nobody_lets_us_into_is_named(set_: Any, monkeypat
     set_(DATA_DIR="/closed/data")
     monkeypatch.setattr(Path, "exists", closed)
     [fault] = faults()
-    assert fault.startswith("WEBHOOKS_DATA_DIR: /closed/data cannot be looked into (Permission denied)")
+    assert fault.startswith("WEBHOOKS_DATA_DIR: /closed/data cannot be used (Permission denied)")
 
 
 def test_no_secret_is_in_any_message(set_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
