@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from db.chunks import parameters
@@ -86,6 +86,7 @@ async def preferences_problems(database: Database, *, preferences_index: bool) -
             f"email_preferences.updated_at is {stamp['type']}: what it cuts off keeps us from knowing our own writes, so"
             " some opt-ins will be skipped; opt-outs are safe. Best is timestamp"
         )
+    problems += await rows_without_user_id(database, columns)
     if preferences_index and not any(
         index["is_valid"] for index in await database.execute(query("preferences_indexes"))
     ):
@@ -94,6 +95,28 @@ async def preferences_problems(database: Database, *, preferences_index: bool) -
             " migrate` as its owner, or set WEBHOOKS_PREFERENCES_INDEX=false"
         )
     return problems
+
+
+async def preferences_warnings(database: Database) -> list[str]:
+    """What is as it may be, and good to know."""
+    columns = {row["name"]: row for row in await database.execute(query("preferences_columns"))}
+    if "user_id" not in columns or columns["user_id"]["is_key"]:
+        return []
+    return [
+        (
+            "email_preferences.user_id is not unique and not null: a row with none is never changed, and where one user_id"
+            " has the same address twice, what the application writes to one of the rows counts for both"
+        )
+    ]
+
+
+async def rows_without_user_id(database: Database, columns: Mapping[str, Row]) -> list[str]:
+    if "user_id" not in columns or columns["user_id"]["is_key"]:
+        return []
+    [row] = await database.execute("select count(*) as number from email_preferences where user_id is null")
+    if not row["number"]:
+        return []
+    return [f"{row['number']} rows of email_preferences have no user_id, so no opt-out reaches them: give them one"]
 
 
 async def record_nothing(database: Database) -> None:

@@ -26,7 +26,7 @@ import providers
 from db.database import BadData, Database, DatabaseUnavailable
 from db.embedded import Embedded
 from db.migrate import migrate, pending
-from db.reports import latest_events, preferences_problems, record_nothing
+from db.reports import latest_events, preferences_problems, preferences_warnings, record_nothing
 from db.store import Store
 from db.upkeep import prune_payloads, prune_tokens, repair_preferences
 from providers.adapter import Adapter
@@ -461,6 +461,8 @@ async def schema_problems(db: Database, settings: Settings) -> list[str]:
     problems = await preferences_problems(db, preferences_index=settings.preferences_index)
     if not problems:
         await record_nothing(db)
+    for warning in await preferences_warnings(db):
+        out.print(f"! {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return problems
 
 

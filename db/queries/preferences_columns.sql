@@ -1,4 +1,10 @@
--- The columns of email_preferences, whoever made it.
-select attname as name, format_type(atttypid, atttypmod) as type
+-- The columns of email_preferences, whoever made it. `is_key`: no two rows share a value, and none is without one.
+select attname as name, format_type(atttypid, atttypmod) as type,
+       attnotnull and exists (
+           select 1
+             from pg_index i
+            where i.indrelid = attrelid and i.indisunique and i.indisvalid and i.indpred is null
+              and i.indnkeyatts = 1 and i.indkey[0] = attnum
+       ) as is_key
   from pg_attribute
  where attrelid = to_regclass('email_preferences') and attnum > 0 and not attisdropped

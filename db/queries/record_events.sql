@@ -82,10 +82,12 @@ locked as materialized (
     -- 5. Lock the preferences of these addresses. The lateral subquery keeps the planner on the index of
     --    lower(email_address). It must hold no condition but the address: the snapshot may show a row as it was before
     --    the chunk that we waited for in step 4, and a row that fails there is never looked at again.
-    select p.user_id, p.marketing_opt_in as was_opted_in, d.opted_in, d.applied_at, d.event_id,
-           -- Did the application write since the decision? In doubt, yes.
-           p.updated_at >= d.decided_at
-               and p.updated_at is distinct from d.previous_applied_at as overruled
+    select p.user_id, d.email_address, p.marketing_opt_in as was_opted_in, d.opted_in, d.applied_at, d.event_id,
+           -- Did the application write since the decision? In doubt, yes. Where a user_id stands beside this address
+           -- twice (one a tenant), step 6 cannot tell the rows apart: so a write to either counts for both.
+           bool_or(coalesce(p.updated_at >= d.decided_at
+                                and p.updated_at is distinct from d.previous_applied_at, true))
+               over (partition by d.email_address, p.user_id) as overruled
       from (select * from ledger where topic = '' order by email_address) d
      cross join lateral (
             select user_id, marketing_opt_in, updated_at
@@ -98,10 +100,12 @@ locked as materialized (
 changed as (
     -- 6. Where the application has written since the decision, only an opt-out of an opted-in row still counts. A row
     --    that it has opted out itself is left alone, stamp and all: else our stamp there would pass for our decision.
+    --    A user_id need not be unique in a table of the user's own: the address says whose row it is.
     update email_preferences p
        set marketing_opt_in = l.opted_in, updated_at = l.applied_at
       from locked l
      where p.user_id = l.user_id
+       and lower(p.email_address) = l.email_address
        and (not l.overruled or (l.was_opted_in and not l.opted_in))
     returning l.was_opted_in, l.opted_in, l.event_id
 )

@@ -24,7 +24,12 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("number", [1, 1_000])
-async def test_preferences_are_found_by_index(connection: "asyncpg.Connection", mode: str, number: int) -> None:
+@pytest.mark.parametrize("key", ["(user_id)", "(email_address, user_id)"])
+async def test_preferences_are_found_by_index(
+    connection: "asyncpg.Connection", mode: str, number: int, key: str
+) -> None:
+    await connection.execute("alter table email_preferences drop constraint email_preferences_pkey")
+    await connection.execute(f"alter table email_preferences add primary key {key}")
     people = [f"Person{n}@example.test" for n in range(20_000)]
     await tables.add_people(connection, *people)
     await connection.execute("analyze email_preferences")

@@ -210,3 +210,43 @@ async def test_user_ids_may_be_of_any_type(store: Store, connection: "asyncpg.Co
     await connection.execute("insert into email_preferences values (7, $1, true, '2020-01-01')", ADA)
     assert await store.record(decided(opt_out())) == Receipt(received=1, recorded=1, opted_out=1)
     assert (await tables.ledger(connection)) == {(ADA, ""): (NOON, False)}
+
+
+async def by_tenant(connection: "asyncpg.Connection", *rows: tuple[str, str, bool, datetime]) -> None:
+    """Rows of a table where user_id is unique within a tenant only: user 7 in each of them."""
+    await connection.execute(
+        """
+        alter table email_preferences drop constraint email_preferences_pkey, add column tenant text;
+        alter table email_preferences add primary key (tenant, user_id);
+        drop index email_preferences_idx_address;
+        """
+    )
+    await connection.executemany(
+        "insert into email_preferences (user_id, tenant, email_address, marketing_opt_in, updated_at) values ('7', $1, $2, $3, $4)",
+        rows,
+    )
+
+
+async def by_tenant_now(connection: "asyncpg.Connection") -> dict[str, bool]:
+    return {row["tenant"]: row["marketing_opt_in"] for row in await connection.fetch("select * from email_preferences")}
+
+
+async def test_where_user_ids_are_not_unique_a_decision_reaches_nobody_else(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    await by_tenant(connection, ("a", ADA, False, tables.LONG_AGO), ("b", "bob@example.test", False, tables.LONG_AGO))
+    assert await store.record(decided(opt_in())) == Receipt(received=1, recorded=1, opted_in=1)
+    assert await by_tenant_now(connection) == {"a": True, "b": False}
+    assert await store.record(decided(opt_out(minutes=1))) == Receipt(received=1, recorded=1, opted_out=1)
+    assert await by_tenant_now(connection) == {"a": False, "b": False}
+
+
+@pytest.mark.parametrize("written", ["a", "b"])
+async def test_of_rows_that_cannot_be_told_apart_none_is_opted_in_where_the_application_has_opted_out_one(
+    store: Store, connection: "asyncpg.Connection", written: str
+) -> None:
+    stamps = {"a": tables.LONG_AGO, "b": tables.LONG_AGO, written: (NOON + timedelta(days=1)).replace(tzinfo=None)}
+    await by_tenant(connection, *((tenant, ADA, False, stamp) for tenant, stamp in stamps.items()))
+    assert await store.record(decided(opt_in())) == Receipt(received=1, recorded=1)
+    assert await by_tenant_now(connection) == {"a": False, "b": False}
+    assert await store.record(decided(opt_out(minutes=1))) == Receipt(received=1, recorded=1)
