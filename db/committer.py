@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from db.chunks import MAX_BYTES, MAX_ROWS, Record, Records, parameters, proof, refused
-from db.database import BadData, Database, DatabaseUnavailable, TooMuch, query
+from db.database import BadData, Database, DatabaseUnavailable, Row, TooMuch, may_be_of_a_part, query
 
 # Once one statement is full, so many records of a large delivery are read and encoded before others have their turn.
 TURN = 100
@@ -40,10 +40,17 @@ class Submission:
     outcome: Outcome = field(default_factory=Outcome)
     unsettled: int = 1
     """With the taking in."""
+    failure: Exception | None = None
+    """Of a record that alone was not taken: the others are written before the request hears of it."""
 
-    def settle(self) -> None:
+    def settle(self, failure: Exception | None = None) -> None:
+        self.failure = self.failure or failure
         self.unsettled -= 1
-        if not self.unsettled and not self.settled.done():
+        if self.unsettled:
+            return
+        if self.failure:
+            self.fail(self.failure)
+        elif not self.settled.done():
             self.settled.set_result(self.outcome)
 
     def fail(self, error: Exception) -> None:
@@ -145,23 +152,41 @@ class Committer:
                 submission.fail(error)
 
     async def _record(self, chunk: Sequence[Waiting]) -> None:
-        """One statement; where that is bad data or too much, halves, until the culprit stands alone."""
-        if not chunk:
-            return
-        try:
-            rows = await self._database.execute(query("record_events"), parameters(record for _, record in chunk))
-        except (BadData, TooMuch) as error:
-            if len(chunk) > 1:
-                middle = len(chunk) // 2
-                await self._record(chunk[:middle])
-                await self._record(chunk[middle:])
-                return
-            [(submission, record)] = chunk
-            if record.dead_letter or isinstance(error, TooMuch):
-                raise
-            await self._record([(submission, refused(record, str(error)))])
-            return
-        settle(chunk, **rows[0])
+        """One statement; where it fails for what may lie in a part of it, halves, until the culprit stands alone.
+
+        The larger part is tried before the smaller: most neighbours of a culprit have their answer soon.
+        """
+        parts = deque([chunk] if chunk else [])
+        while parts:
+            part = parts.popleft()
+            try:
+                rows = await self._execute(part)
+            except DatabaseUnavailable as error:
+                if not may_be_of_a_part(error):
+                    raise
+                if len(part) > 1 and part is chunk and not isinstance(error, TooMuch):
+                    # With a table or a right missing no part would fare better: over no records it fails as well.
+                    await self._execute([])
+                parts += smaller(part, error)
+            except BadData as error:
+                parts += smaller(part, error)
+            else:
+                settle(part, **rows[0])
+
+    async def _execute(self, part: Sequence[Waiting]) -> Sequence[Row]:
+        return await self._database.execute(query("record_events"), parameters(record for _, record in part))
+
+
+def smaller(part: Sequence[Waiting], error: DatabaseUnavailable | BadData) -> list[Sequence[Waiting]]:
+    """What is tried in its place: halves; for one record that is bad data its dead letter. Else its request hears of it."""
+    if len(part) > 1:
+        middle = len(part) // 2
+        return [part[:middle], part[middle:]]
+    [(submission, record)] = part
+    if isinstance(error, BadData) and not record.dead_letter:
+        return [[(submission, refused(record, str(error)))]]
+    submission.settle(error)
+    return []
 
 
 def settle(

@@ -53,33 +53,47 @@ class Database(Protocol):
     async def close(self) -> None: ...
 
 
-# The longest beginning of the SQLSTATE that is here says what a failure is; whatever is not here may pass.
+# The longest beginning of the SQLSTATE that is here says what a failure is.
 KINDS: Mapping[str, type[DatabaseUnavailable | BadData]] = {
     # Data exceptions, broken constraints, program limits, and what a trigger of the user's own raises.
     "21": BadData,
     "22": BadData,
     "23": IntegrityViolated,
+    "38": BadData,
+    "39": BadData,
     "44": BadData,
+    "45": BadData,
     "54": BadData,
     "P0": BadData,
-    # What no waiting mends: no such table or column or function, no rights, no such database, wrong password.
-    "25001": DatabaseMisconfigured,
-    "28": DatabaseMisconfigured,
-    "3D": DatabaseMisconfigured,
-    "3F": DatabaseMisconfigured,
-    "42": DatabaseMisconfigured,
-    "55000": DatabaseMisconfigured,
+    # So the standard lets everybody's own classes begin; of those, PostgreSQL's are named here.
+    **dict.fromkeys("56789IJKLMNOPQRSTUVWXYZ", BadData),
+    # What may pass: the connection, the transaction's state, resources, an operator, the system, the server's insides.
+    "08": DatabaseUnavailable,
+    "25": DatabaseUnavailable,
+    "26": DatabaseUnavailable,
     "40": SerializationFailed,
+    "53": DatabaseUnavailable,
+    "55": DatabaseUnavailable,
+    "57": DatabaseUnavailable,
+    "58": DatabaseUnavailable,
+    "72": DatabaseUnavailable,
+    "XX": DatabaseUnavailable,
     # Cut off: it took too long.
     "57014": TooMuch,
+    # What no waiting mends: no such table or column or function, no rights, no such database, wrong password; and
+    # whatever is not here.
+    "25001": DatabaseMisconfigured,
+    "55000": DatabaseMisconfigured,
+    "": DatabaseMisconfigured,
 }
+# What is no more the trouble of one part of a statement than of another.
+OF_THE_WHOLE = ("08", "25", "26", "40", "53", "57")
 NOT_MIGRATED = {"42P01", "42703"}
 
 
 def by_sqlstate(state: str, message: str) -> DatabaseUnavailable | BadData:
     """What PostgreSQL's failure is to us, with what to do where something can be done."""
-    matching = [prefix for prefix in KINDS if state.startswith(prefix)]
-    kind = KINDS[max(matching, key=len)] if matching else DatabaseUnavailable
+    kind = KINDS[max((prefix for prefix in KINDS if state.startswith(prefix)), key=len)]
     if state in NOT_MIGRATED:
         message += ": run `webhooks migrate`; `webhooks doctor` tells what is missing"
     elif issubclass(kind, DatabaseMisconfigured):
@@ -87,6 +101,11 @@ def by_sqlstate(state: str, message: str) -> DatabaseUnavailable | BadData:
     error = kind(message)
     error.sqlstate = state
     return error
+
+
+def may_be_of_a_part(error: DatabaseUnavailable) -> bool:
+    """Whether other parts of the statement might fare better."""
+    return isinstance(error, TooMuch) or (error.sqlstate != "" and not error.sqlstate.startswith(OF_THE_WHOLE))
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 
 from db.chunks import MAX_BYTES, MAX_ROWS, Records, records
 from db.committer import TURN, Committer, Outcome, Overloaded
-from db.database import DatabaseUnavailable, Parameter, Row, TooMuch
+from db.database import DatabaseMisconfigured, DatabaseUnavailable, Parameter, Row, TooMuch, by_sqlstate
 from providers.adapter import Batch
 from tests.samples import batch, event
 
@@ -183,6 +183,65 @@ async def test_one_record_that_is_too_much_is_no_dead_letter_but_comes_again(gat
     committer = Committer(gate)
     task = await submit(committer, "a")
     await gate.open(0, TooMuch("cut off after 45 s"))
+    with pytest.raises(DatabaseUnavailable):
+        await task
+    assert len(gate.statements) == 1
+
+
+def refusal(sqlstate: str) -> Exception:
+    return by_sqlstate(sqlstate, "no")
+
+
+async def test_the_neighbours_of_a_record_that_postgresql_will_not_take_are_recorded_and_its_request_fails(
+    gate: Gate,
+) -> None:
+    committer = Committer(gate)
+    tasks = [asyncio.create_task(committer.submit(of(*keys))) for keys in ("a", "bcd", "e")]
+    await turns()
+    [chunk] = gate.statements
+    await gate.open(0, refusal("42501"))
+    await gate.open(1)  # of no records: the database is as it must be
+    number = 2
+    while number < len(gate.doors):
+        await gate.open(number, refusal("42501") if "c" in gate.statements[number] else None)
+        number += 1
+    assert [len(keys) for keys in gate.statements[:4]] == [len(chunk), 0, 2, 3]
+    with pytest.raises(DatabaseMisconfigured):
+        await tasks[1]
+    assert [await tasks[0], await tasks[2]] == [Outcome(recorded=1)] * 2
+    recorded = {key for keys in gate.statements[2:] if "c" not in keys for key in keys}
+    assert recorded == set("abde")
+
+
+async def test_of_a_large_delivery_the_later_records_are_written_although_one_was_not_taken(gate: Gate) -> None:
+    committer = Committer(gate, in_flight=1)
+    task = await submit(committer, *map(str, range(2 * MAX_ROWS)))
+    culprit = gate.statements[0][0]
+    written: set[str] = set()
+    number = 0
+    while number < len(gate.doors):
+        keys = gate.statements[number]
+        await gate.open(number, refusal("0A000") if culprit in keys else None)
+        written |= set() if culprit in keys else set(keys)
+        number += 1
+    assert len(written) == 2 * MAX_ROWS - 1
+    with pytest.raises(DatabaseMisconfigured):
+        await task
+
+
+async def test_what_is_wrong_with_the_database_itself_costs_two_statements(gate: Gate) -> None:
+    task = await submit(Committer(gate), *map(str, range(MAX_ROWS)))
+    await gate.open(0, refusal("42P01"))
+    await gate.open(1, refusal("42P01"))
+    assert [len(keys) for keys in gate.statements] == [MAX_ROWS, 0]
+    with pytest.raises(DatabaseMisconfigured):
+        await task
+
+
+@pytest.mark.parametrize("sqlstate", ["08006", "25006", "40001", "53300", "57P01"])
+async def test_trouble_that_is_of_no_record_costs_one_statement(gate: Gate, sqlstate: str) -> None:
+    task = await submit(Committer(gate), "a", "b")
+    await gate.open(0, refusal(sqlstate))
     with pytest.raises(DatabaseUnavailable):
         await task
     assert len(gate.statements) == 1

@@ -1,12 +1,14 @@
 """What a store promises of one batch, whatever is in it."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 
+from db.database import Database, DatabaseMisconfigured, Parameter, Row
 from db.store import Receipt, Store
 from providers.adapter import Batch, DeadLetter, NotVerified, Token
 from providers.events import EventType
@@ -150,25 +152,59 @@ async def test_poison_of_one_request_is_not_its_neighbours(store: Store, connect
     assert receipts == [Receipt(1, dead=1) if n % 7 == 0 else Receipt(1, recorded=1) for n in range(50)]
 
 
-async def test_a_trigger_of_the_users_that_refuses_one_person_costs_the_others_nothing(
-    store: Store, connection: "asyncpg.Connection"
-) -> None:
+async def make_picky(connection: "asyncpg.Connection", sqlstate: str) -> None:
     await connection.execute(
-        """
+        f"""
         create function picky() returns trigger language plpgsql as
-        'begin if new.email_address like ''eve%'' then raise exception ''not her''; end if; return new; end';
+        'begin if new.email_address like ''eve%'' then raise exception ''not her'' using errcode = ''{sqlstate}''; end if; return new; end';
         create trigger picky before update on email_preferences for each row execute function picky();
         """
     )
-    people = ["ada@example.test", "eve@example.test", "bob@example.test"]
-    await tables.add_people(connection, *people)
-    receipt = await store.record(decided(*(opt_out(person) for person in people)))
+
+
+PEOPLE = {"ada@example.test": False, "eve@example.test": True, "bob@example.test": False}
+
+
+@pytest.mark.parametrize("sqlstate", ["P0001", "45000", "VIP01", "38001", "39000", "70001"])
+async def test_a_trigger_of_the_users_that_refuses_one_person_costs_the_others_nothing(
+    store: Store, connection: "asyncpg.Connection", sqlstate: str
+) -> None:
+    await make_picky(connection, sqlstate)
+    await tables.add_people(connection, *PEOPLE)
+    receipt = await store.record(decided(*map(opt_out, PEOPLE)))
     assert receipt == Receipt(received=3, recorded=2, dead=1, opted_out=2)
-    assert await tables.preferences(connection) == {
-        "ada@example.test": False,
-        "bob@example.test": False,
-        "eve@example.test": True,
-    }
+    assert await tables.preferences(connection) == PEOPLE
+
+
+@pytest.mark.parametrize("sqlstate", ["0A000", "42501", "55000", "20000"])
+async def test_where_the_trigger_speaks_as_postgresql_does_its_person_comes_again_and_the_others_are_recorded(
+    store: Store, connection: "asyncpg.Connection", sqlstate: str
+) -> None:
+    await make_picky(connection, sqlstate)
+    await tables.add_people(connection, *PEOPLE)
+    with pytest.raises(DatabaseMisconfigured, match="not her"):
+        await store.record(decided(*map(opt_out, PEOPLE)))
+    assert await tables.preferences(connection) == PEOPLE
+    await connection.execute("drop trigger picky on email_preferences")
+    receipt = await store.record(decided(*map(opt_out, PEOPLE)))
+    assert receipt == Receipt(received=3, recorded=1, duplicates=2, opted_out=1)
+
+
+async def test_with_a_table_that_is_missing_no_record_is_tried_by_itself(
+    database: Database, connection: "asyncpg.Connection", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connection.execute("drop table email_preferences")
+    tried: list[str] = []
+    execute = database.execute
+
+    async def noted(sql: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
+        tried.append(sql)
+        return await execute(sql, parameters)
+
+    monkeypatch.setattr(database, "execute", noted)
+    with pytest.raises(DatabaseMisconfigured, match="webhooks migrate"):
+        await Store(database).record(batch(*(event(str(n)) for n in range(100))))
+    assert len(tried) == 2
 
 
 async def test_a_dead_letter_is_kept_byte_for_byte_and_once(store: Store, connection: "asyncpg.Connection") -> None:
