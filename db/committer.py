@@ -4,6 +4,7 @@ No timer: a record that finds nothing in flight is written at once. Under load, 
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from db.database import BadData, Database, DatabaseUnavailable, Row, TooMuch, ma
 
 # Once one statement is full, so many records of a large delivery are read and encoded before others have their turn.
 TURN = 100
+# So long are the parts of a chunk tried that has failed: whoever sent the last of them has given up by then.
+SEARCH_SECONDS = 10.0
 
 
 class Overloaded(DatabaseUnavailable):
@@ -157,13 +160,16 @@ class Committer:
         The larger part is tried before the smaller: most neighbours of a culprit have their answer soon.
         """
         parts = deque([chunk] if chunk else [])
+        now = asyncio.get_running_loop().time
+        until = math.inf
         while parts:
             part = parts.popleft()
             try:
                 rows = await self._execute(part)
             except DatabaseUnavailable as error:
-                if not may_be_of_a_part(error):
+                if not may_be_of_a_part(error) or now() > until:
                     raise
+                until = min(until, now() + SEARCH_SECONDS)
                 if len(part) > 1 and part is chunk and not isinstance(error, TooMuch):
                     # With a table or a right missing no part would fare better: over no records it fails as well.
                     await self._execute([])

@@ -78,8 +78,9 @@ KINDS: Mapping[str, type[DatabaseUnavailable | BadData]] = {
     "58": DatabaseUnavailable,
     "72": DatabaseUnavailable,
     "XX": DatabaseUnavailable,
-    # Cut off: it took too long.
+    # Cut off: it took too long, or waited too long for a lock.
     "57014": TooMuch,
+    "55P03": TooMuch,
     # What no waiting mends: no such table or column or function, no rights, no such database, wrong password; and
     # whatever is not here.
     "25001": DatabaseMisconfigured,
@@ -89,6 +90,7 @@ KINDS: Mapping[str, type[DatabaseUnavailable | BadData]] = {
 # What is no more the trouble of one part of a statement than of another.
 OF_THE_WHOLE = ("08", "25", "26", "40", "53", "57")
 NOT_MIGRATED = {"42P01", "42703"}
+LOCKED = "does something hold rows of email_preferences?"
 
 
 def by_sqlstate(state: str, message: str) -> DatabaseUnavailable | BadData:
@@ -96,6 +98,8 @@ def by_sqlstate(state: str, message: str) -> DatabaseUnavailable | BadData:
     kind = KINDS[max((prefix for prefix in KINDS if state.startswith(prefix)), key=len)]
     if state in NOT_MIGRATED:
         message += ": run `webhooks migrate`; `webhooks doctor` tells what is missing"
+    elif state == "55P03":
+        message += f": {LOCKED}"
     elif issubclass(kind, DatabaseMisconfigured):
         message += ": `webhooks doctor` tells more"
     error = kind(message)

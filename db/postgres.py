@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from db.database import DatabaseMisconfigured, DatabaseUnavailable, Parameter, Row, TooMuch, by_sqlstate, pauses
+from db.database import LOCKED, DatabaseMisconfigured, DatabaseUnavailable, Parameter, Row, TooMuch, by_sqlstate, pauses
 
 NAMED = re.compile(r"(?<!:):([a-z][a-z_]*)")
 
@@ -66,14 +66,22 @@ class Postgres:
         try:
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=CONNECT_SECONDS + self._statement_seconds) as connection:
-                rows: Sequence[Row] = await connection.fetch(sql, *values)
-                return rows
+                return await self._fetch(connection, sql, values)
         except asyncpg.PostgresError as error:
             state = error.sqlstate or ""
             raise by_sqlstate(state, f"{error} (SQLSTATE {state})") from error
         except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             # What is no data error of the server's own is a broken connection, whatever asyncpg makes of it.
-            raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
+            raise DatabaseUnavailable(f"{type(error).__name__}: {str(error) or 'no connection in time'}") from error
+
+    async def _fetch(
+        self, connection: "asyncpg.pool.PoolConnectionProxy", sql: str, values: Sequence[Parameter]
+    ) -> Sequence[Row]:
+        try:
+            rows: Sequence[Row] = await connection.fetch(sql, *values)
+        except TimeoutError as error:
+            raise TooMuch(f"waited {self._statement_seconds:g} s: {LOCKED}") from error
+        return rows
 
     async def _open(self) -> asyncpg.Pool:
         async with self._opening:

@@ -179,6 +179,17 @@ async def test_what_is_too_much_for_one_call_goes_in_halves(gate: Gate) -> None:
     assert await task == Outcome(recorded=4)
 
 
+async def test_a_search_that_takes_too_long_is_given_up(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.committer.SEARCH_SECONDS", 0.0)
+    task = await submit(Committer(gate), "a", "b", "c", "d")
+    await gate.open(0, refusal("55P03"))
+    await asyncio.sleep(0.01)
+    await gate.open(1, refusal("55P03"))
+    with pytest.raises(TooMuch):
+        await task
+    assert len(gate.statements) == 2
+
+
 async def test_one_record_that_is_too_much_is_no_dead_letter_but_comes_again(gate: Gate) -> None:
     committer = Committer(gate)
     task = await submit(committer, "a")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db.database import BadData, DatabaseMisconfigured, DatabaseUnavailable, IntegrityViolated
+from db.database import BadData, DatabaseMisconfigured, DatabaseUnavailable, IntegrityViolated, TooMuch
 from db.postgres import Postgres, positional
 
 if TYPE_CHECKING:
@@ -103,6 +103,19 @@ async def test_statements_cut_in_the_middle_are_carried_out_all_the_same(
 
 async def test_a_statement_that_hangs_is_cut_off(database_url: str) -> None:
     database = Postgres.at(database_url, patience=0, statement_seconds=0.1)
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(TooMuch, match=r"waited 0\.1 s: does something hold rows"):
         await database.execute("select pg_sleep(30)")
+    await database.close()
+
+
+async def test_where_no_connection_comes_free_that_is_said(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.postgres.CONNECT_SECONDS", 0.5)
+    database = Postgres.at(database_url, patience=0, connections=1, statement_seconds=2)
+    busy = asyncio.create_task(database.execute("select pg_sleep(1.5)"))
+    await asyncio.sleep(0.3)
+    database._statement_seconds = 0
+    with pytest.raises(DatabaseUnavailable, match="no connection") as failed:
+        await database.execute("select 1")
+    assert not isinstance(failed.value, TooMuch)
+    await busy
     await database.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from db.database import DatabaseUnavailable
 from db.store import Receipt, Store
 from tests import tables
 from tests.conftest import Connect
@@ -125,6 +126,23 @@ async def waits(connection: "asyncpg.Connection", number: int) -> None:
     while await connection.fetchval(waiting) < number:
         await connection.execute("select pg_stat_clear_snapshot()")
         await asyncio.sleep(0.005)
+
+
+async def test_a_row_that_the_application_holds_costs_its_neighbours_nothing(
+    store: Store, connection: "asyncpg.Connection"
+) -> None:
+    people = [f"person{number}@example.test" for number in range(6)]
+    await tables.add_people(connection, *people)
+    async with connection.transaction():
+        await connection.execute("select 1 from email_preferences where email_address = $1 for update", people[2])
+        receipts = await asyncio.gather(
+            *(store.record(decided(opt_out(person))) for person in people), return_exceptions=True
+        )
+    failure = receipts.pop(2)
+    assert isinstance(failure, DatabaseUnavailable)
+    assert "does something hold rows of email_preferences?" in str(failure)
+    assert receipts == [Receipt(received=1, recorded=1, opted_out=1)] * 5
+    assert await store.record(decided(opt_out(people[2]))) == Receipt(received=1, recorded=1, opted_out=1)
 
 
 async def test_an_application_write_that_commits_while_we_wait_is_seen(
