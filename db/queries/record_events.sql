@@ -102,18 +102,19 @@ locked as materialized (
 changed as (
     -- 6. Where the application has written since the decision, only an opt-out of an opted-in row still counts. A row
     --    that it has opted out itself is left alone, stamp and all: else our stamp there would pass for our decision.
+    --    A flag that is null counts as opted in.
     --    A user_id need not be unique in a table of the user's own: the address says whose row it is.
     update email_preferences p
        set marketing_opt_in = l.opted_in, updated_at = l.applied_at
       from locked l
      where p.user_id = l.user_id
        and lower(p.email_address) = l.email_address
-       and (not l.overruled or (l.was_opted_in and not l.opted_in))
+       and (not l.overruled or (l.was_opted_in is not false and not l.opted_in))
     returning l.was_opted_in, l.opted_in, l.event_id
 )
 select (select string_agg(cast(id as text), ',') from logged)                    as recorded,
        (select string_agg(cast(event_id as text), ',')
-          from changed where was_opted_in and not opted_in)                      as opted_out,
+          from changed where was_opted_in is not false and not opted_in)         as opted_out,
        (select string_agg(cast(event_id as text), ',')
-          from changed where not was_opted_in and opted_in)                      as opted_in,
+          from changed where was_opted_in is not true and opted_in)              as opted_in,
        (select string_agg(proof, ',') from bound)                                as proofs

@@ -6,8 +6,8 @@ with changed as (
       from email_consents c
      where c.topic = '' and not c.opted_in
        and c.email_address = lower(p.email_address)
-       and p.marketing_opt_in
-       and p.updated_at < c.decided_at at time zone 'UTC'
+       and p.marketing_opt_in is not false
+       and (p.updated_at < c.decided_at at time zone 'UTC' or p.updated_at is null)
     returning 1
 )
 select count(*) as repaired from changed

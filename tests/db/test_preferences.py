@@ -268,3 +268,15 @@ async def test_of_rows_that_cannot_be_told_apart_none_is_opted_in_where_the_appl
     assert await store.record(decided(opt_in())) == Receipt(received=1, recorded=1)
     assert await by_tenant_now(connection) == {"a": False, "b": False}
     assert await store.record(decided(opt_out(minutes=1))) == Receipt(received=1, recorded=1)
+
+
+@pytest.mark.parametrize(("flag", "stamp"), [("true", "null"), ("null", "null"), ("null", "'2099-01-01'")])
+async def test_what_the_users_row_does_not_say_is_no_reason_to_stay_opted_in(
+    store: Store, connection: "asyncpg.Connection", flag: str, stamp: str
+) -> None:
+    await connection.execute(
+        "alter table email_preferences alter marketing_opt_in drop not null, alter updated_at drop not null"
+    )
+    await connection.execute(f"insert into email_preferences values ('1', $1, {flag}, {stamp})", ADA)
+    assert await store.record(decided(opt_out())) == Receipt(received=1, recorded=1, opted_out=1)
+    assert await tables.preferences(connection) == {ADA: False}

@@ -29,6 +29,19 @@ async def test_an_opt_out_is_applied_to_a_row_that_was_imported_later(
     }
 
 
+async def test_a_row_that_does_not_say_when_or_what_it_was_is_opted_out(
+    store: Store, database: Database, connection: "asyncpg.Connection"
+) -> None:
+    await store.record(decided(opt_out("ada@example.test"), opt_out("bob@example.test")))
+    await connection.execute(
+        """
+        alter table email_preferences alter marketing_opt_in drop not null, alter updated_at drop not null;
+        insert into email_preferences values ('1', 'ada@example.test', true, null), ('2', 'bob@example.test', null, '2020-01-01');
+        """
+    )
+    assert [await repair_preferences(database), await repair_preferences(database)] == [2, 0]
+
+
 async def test_a_row_that_the_application_has_written_since_the_opt_out_stays(
     store: Store, database: Database, connection: "asyncpg.Connection"
 ) -> None:
