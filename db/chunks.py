@@ -4,7 +4,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ ROW_BYTES = 300
 # What one column holds. The ledger's key, address and topic, must fit PostgreSQL's 2,704 bytes of index entry.
 KEY_LIMIT = 255
 TEXT_LIMIT = 2_000
+
+T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 
@@ -183,6 +185,11 @@ def parameters(chunk: Iterable[Record]) -> Mapping[str, str]:
         "dead_letters": array(record.dead_letter for record in chunk if record.dead_letter),
         "tokens": array(encode({"token": each.token, "body": each.body}) for each in tokens),
     }
+
+
+def halves(whole: Sequence[T]) -> list[Sequence[T]]:
+    middle = len(whole) // 2
+    return [whole[:middle], whole[middle:]]
 
 
 def array(rows: Iterable[bytes]) -> str:

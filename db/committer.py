@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from db.chunks import MAX_BYTES, MAX_ROWS, Record, Records, parameters, proof, refused
+from db.chunks import MAX_BYTES, MAX_ROWS, Record, Records, halves, parameters, proof, refused
 from db.database import BadData, Database, DatabaseUnavailable, Row, TooMuch, may_be_of_a_part, query
 
 # Once one statement is full, so many records of a large delivery are read and encoded before others have their turn.
@@ -186,8 +186,7 @@ class Committer:
 def smaller(part: Sequence[Waiting], error: DatabaseUnavailable | BadData) -> list[Sequence[Waiting]]:
     """What is tried in its place: halves; for one record that is bad data its dead letter. Else its request hears of it."""
     if len(part) > 1:
-        middle = len(part) // 2
-        return [part[:middle], part[middle:]]
+        return halves(part)
     [(submission, record)] = part
     if isinstance(error, BadData) and not record.dead_letter:
         return [[(submission, refused(record, str(error)))]]

@@ -362,11 +362,14 @@ def prune(
 
 async def prune_and_tell(payloads_after: int | None) -> None:
     async with database(load_settings(), statement_seconds=UPKEEP_SECONDS) as db:
-        out.print(f"opted out {await repair_preferences(db)} rows of email_preferences that came after the opt-out")
+        repair = await repair_preferences(db)
+        out.print(f"opted out {repair.repaired} rows of email_preferences that came after the opt-out")
         out.print(f"forgot {await prune_tokens(db)} one-time tokens")
         if payloads_after:
             before = datetime.now(UTC) - timedelta(days=payloads_after)
             out.print(f"forgot the payloads of {await prune_payloads(db, before)} events")
+    if repair.refused:
+        raise Failed(repair.refusals())
 
 
 def postgresql_at(url: str | None) -> str | None:

@@ -32,12 +32,20 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def steps(event: dict[str, Any]) -> dict[str, Step]:
-    found: dict[str, Step] = {"opted_out": repair_preferences, "tokens": prune_tokens}
+    found: dict[str, Step] = {"opted_out": opt_out, "tokens": prune_tokens}
     # As a parameter of the deployment it is text.
     days = int(event.get("payloads_after") or 0)
     if days > 0:
         found["payloads"] = partial(prune_payloads, before=datetime.now(UTC) - timedelta(days=days))
     return found
+
+
+async def opt_out(database: Database) -> int:
+    """Raises BadData, when all others are opted out, for those whose row is refused."""
+    repair = await repair_preferences(database)
+    if repair.refused:
+        raise BadData(f"opted out {repair.repaired}; {repair.refusals()}")
+    return repair.repaired
 
 
 async def upkeep(wanted: dict[str, Step], seconds: float) -> dict[str, int]:

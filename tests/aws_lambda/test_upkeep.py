@@ -56,6 +56,18 @@ async def test_a_step_that_fails_is_told_when_the_others_are_done(
     assert (line["tokens"], line["payloads"]) == (0, 0)
 
 
+async def test_a_row_that_is_refused_is_named(
+    new_function: NewFunction, adapter: Adapter, connection: "asyncpg.Connection"
+) -> None:
+    await record(new_function(), adapter, datetime.now(UTC))
+    await connection.execute("alter table email_preferences add constraint picky check (marketing_opt_in)")
+    await tables.add_people(connection, "ada@example.test")
+    failed = await invoke(new_function(HANDLER), {})
+    assert "opted_out: BadData: opted out 0; email_preferences refuses the opt-out of ada@example.test: " in str(
+        failed.error
+    )
+
+
 async def test_what_lambda_would_end_is_told_in_time(new_function: NewFunction, database_url: str) -> None:
     server, _, name = database_url.rpartition("/")
     async with serving(create_app(f"{server}/postgres", faults=Faults(latency=3.0))) as url:

@@ -3,9 +3,11 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from db.database import Database
+import pytest
+
+from db.database import Database, DatabaseMisconfigured
 from db.store import Receipt, Store
-from db.upkeep import prune_payloads, prune_tokens, repair_preferences
+from db.upkeep import Repair, prune_payloads, prune_tokens, repair_preferences
 from providers.adapter import Batch, Token
 from tests import tables
 from tests.samples import NOON, batch, decided, event, opt_in, opt_out
@@ -21,7 +23,7 @@ async def test_an_opt_out_is_applied_to_a_row_that_was_imported_later(
         decided(opt_out("Ada@example.test"), opt_out("bob@example.test", topic="news"), opt_in("eve@example.test"))
     )
     await tables.add_people(connection, "ADA@example.test", "bob@example.test", "eve@example.test")
-    assert [await repair_preferences(database), await repair_preferences(database)] == [1, 0]
+    assert [await repair_preferences(database), await repair_preferences(database)] == [Repair(1), Repair()]
     assert await tables.preferences(connection) == {
         "ADA@example.test": False,
         "bob@example.test": True,
@@ -39,7 +41,7 @@ async def test_a_row_that_does_not_say_when_or_what_it_was_is_opted_out(
         insert into email_preferences values ('1', 'ada@example.test', true, null), ('2', 'bob@example.test', null, '2020-01-01');
         """
     )
-    assert [await repair_preferences(database), await repair_preferences(database)] == [2, 0]
+    assert [await repair_preferences(database), await repair_preferences(database)] == [Repair(2), Repair()]
 
 
 async def test_a_row_that_the_application_has_written_since_the_opt_out_stays(
@@ -47,8 +49,59 @@ async def test_a_row_that_the_application_has_written_since_the_opt_out_stays(
 ) -> None:
     await store.record(decided(opt_out()))
     await tables.add_people(connection, "ada@example.test", updated_at=(NOON + timedelta(days=1)).replace(tzinfo=None))
-    assert await repair_preferences(database) == 0
+    assert await repair_preferences(database) == Repair()
     assert await tables.preferences(connection) == {"ada@example.test": True}
+
+
+@pytest.mark.parametrize("page", [1, 4, 20_000])
+@pytest.mark.parametrize("sqlstate", ["P0001", "42501"])
+async def test_a_row_that_is_refused_costs_no_other_its_opt_out(
+    store: Store,
+    database: Database,
+    connection: "asyncpg.Connection",
+    monkeypatch: pytest.MonkeyPatch,
+    page: int,
+    sqlstate: str,
+) -> None:
+    monkeypatch.setattr("db.upkeep.PAGE", page)
+    people = [f"person{number}@example.test" for number in range(13)]
+    await store.record(decided(*map(opt_out, people)))
+    await tables.add_people(connection, *people)
+    await connection.execute(
+        f"""
+        create function picky() returns trigger language plpgsql as
+        'begin if new.email_address ~ ''[57]@'' then raise exception ''not her'' using errcode = ''{sqlstate}''; end if; return new; end';
+        create trigger picky before update on email_preferences for each row execute function picky();
+        """
+    )
+    repair = await repair_preferences(database)
+    assert (repair.repaired, sorted(repair.refused)) == (11, [people[5], people[7]])
+    assert "person5@example.test: " in repair.refusals()
+    assert {address for address, opted_in in (await tables.preferences(connection)).items() if opted_in} == {
+        people[5],
+        people[7],
+    }
+
+
+async def test_a_row_that_the_application_holds_is_left_for_another_day(
+    store: Store, database: Database, connection: "asyncpg.Connection"
+) -> None:
+    await store.record(decided(opt_out("ada@example.test"), opt_out("bob@example.test")))
+    await tables.add_people(connection, "ada@example.test", "bob@example.test")
+    async with connection.transaction():
+        await connection.execute("select 1 from email_preferences where email_address like 'ada%' for update")
+        repair = await repair_preferences(database)
+    assert (repair.repaired, list(repair.refused)) == (1, ["ada@example.test"])
+    assert "does something hold rows" in repair.refusals()
+
+
+async def test_where_nothing_may_be_written_the_repair_says_so_at_once(
+    store: Store, database: Database, connection: "asyncpg.Connection"
+) -> None:
+    await store.record(decided(opt_out()))
+    await connection.execute("drop table email_preferences")
+    with pytest.raises(DatabaseMisconfigured):
+        await repair_preferences(database)
 
 
 async def test_old_payloads_go_and_their_events_stay(

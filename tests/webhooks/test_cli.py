@@ -175,6 +175,19 @@ async def test_prune_goes_as_far_back_as_there_can_be_events() -> None:
 
 
 @pytest.mark.usefixtures("configured")
+async def test_prune_says_whose_row_is_refused_and_does_the_rest(
+    store: "Store", connection: "asyncpg.Connection"
+) -> None:
+    await store.record(decided(opt_out()))
+    await connection.execute("alter table email_preferences add constraint picky check (marketing_opt_in)")
+    await tables.add_people(connection, "ada@example.test")
+    done = await run("prune", "--payloads-after", "1")
+    assert isinstance(done.exception, Failed)
+    assert "ada@example.test: " in str(done.exception)
+    assert "forgot the payloads of 1 events" in done.output
+
+
+@pytest.mark.usefixtures("configured")
 async def test_doctor_is_content_with_what_is_right() -> None:
     assert (await run("doctor")).exit_code == 0
 
