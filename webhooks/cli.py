@@ -26,7 +26,8 @@ import providers
 from db.database import BadData, Database, DatabaseUnavailable
 from db.embedded import Embedded
 from db.migrate import migrate, pending
-from db.reports import latest_events, preferences_problems, preferences_warnings, record_nothing
+from db.preferences import preferences_problems, preferences_warnings, record_nothing
+from db.reports import latest_events
 from db.store import Store
 from db.upkeep import prune_payloads, prune_tokens, repair_preferences
 from providers.adapter import Adapter

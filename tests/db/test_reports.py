@@ -3,23 +3,12 @@
 from typing import TYPE_CHECKING
 
 from db.database import Database
-from db.reports import (
-    PAGE,
-    PART_BYTES,
-    PART_LETTERS,
-    dead_letters,
-    latest_events,
-    preferences_problems,
-    preferences_warnings,
-)
+from db.reports import PAGE, PART_BYTES, PART_LETTERS, dead_letters, latest_events
 from db.store import Store
 from providers.adapter import Batch, DeadLetter
-from tests import tables
 from tests.samples import NOON, batch, event
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from db.database import Row
 
 
@@ -54,23 +43,3 @@ async def test_many_dead_letters_come_in_several_answers(store: Store, database:
     await store.record(Batch(dead_letters=letters))
     found = [row["body"] async for row in dead_letters(database)]
     assert sorted(found) == sorted(letter.body for letter in letters)
-
-
-async def test_doctor_is_content_with_the_table_that_we_make(database: Database) -> None:
-    assert await preferences_problems(database, preferences_index=True) == []
-    assert await preferences_warnings(database) == []
-
-
-async def test_rows_without_a_user_id_are_a_problem_and_the_possibility_is_worth_a_word(
-    database: Database, connection: "asyncpg.Connection"
-) -> None:
-    await connection.execute(
-        "alter table email_preferences drop constraint email_preferences_pkey, alter user_id drop not null"
-    )
-    await tables.add_people(connection, "ada@example.test")
-    assert await preferences_problems(database, preferences_index=True) == []
-    [warning] = await preferences_warnings(database)
-    assert "not unique" in warning
-    await connection.execute("update email_preferences set user_id = null")
-    [problem] = await preferences_problems(database, preferences_index=True)
-    assert "1 rows" in problem

@@ -31,6 +31,16 @@ async def test_an_opt_out_is_applied_to_a_row_that_was_imported_later(
     }
 
 
+@pytest.mark.parametrize("address", [" Ada@Example.test ", "ada@example.test\r\n", "\tADA@example.test"])
+async def test_an_opt_out_reaches_a_row_whose_address_has_blanks_around_it(
+    store: Store, database: Database, connection: "asyncpg.Connection", address: str
+) -> None:
+    await tables.add_people(connection, address)
+    await store.record(decided(opt_out()))
+    assert [await repair_preferences(database), await repair_preferences(database)] == [Repair(1), Repair()]
+    assert await tables.preferences(connection) == {address: False}
+
+
 async def test_a_row_that_does_not_say_when_or_what_it_was_is_opted_out(
     store: Store, database: Database, connection: "asyncpg.Connection"
 ) -> None:

@@ -1,0 +1,95 @@
+"""What stands between `email_preferences`, which may be the user's own, and being kept right."""
+
+from collections.abc import Mapping, Sequence
+
+from db.chunks import parameters
+from db.database import Database, Row, query
+
+Columns = Mapping[str, Row]
+
+COLUMNS = {
+    "user_id": "any type",
+    "email_address": "text",
+    "marketing_opt_in": "boolean",
+    "updated_at": "timestamp",
+}
+MEND_BLANKS = (
+    r"update email_preferences set email_address = btrim(email_address, E' \t\r\n')"
+    r" where email_address <> btrim(email_address, E' \t\r\n');"
+)
+
+
+async def preferences_problems(database: Database, *, preferences_index: bool) -> list[str]:
+    columns = await preferences_columns(database)
+    if not columns:
+        return ["there is no table email_preferences: run `webhooks migrate`"]
+    if missing := columns_missing(columns):
+        return missing
+    [rows] = await database.execute(query("preferences_rows"))
+    problems = [*stamps_cut_off(columns), *rows_not_reached(rows)]
+    if preferences_index and not await has_index(database):
+        problems.append(
+            "email_preferences has no index on lower(email_address), so each opt-out reads the whole table: run `webhooks"
+            " migrate` as its owner, or set WEBHOOKS_PREFERENCES_INDEX=false"
+        )
+    return problems
+
+
+async def preferences_warnings(database: Database) -> list[str]:
+    """What is as it may be, and good to know."""
+    columns = await preferences_columns(database)
+    if "user_id" not in columns or columns["user_id"]["is_key"]:
+        return []
+    return [
+        (
+            "email_preferences.user_id is not unique and not null: a row with none is never changed, and where one user_id"
+            " has the same address twice, what the application writes to one of the rows counts for both"
+        )
+    ]
+
+
+async def record_nothing(database: Database) -> None:
+    """The statement that records, over no events: it needs every table, column and right that deliveries need."""
+    await database.execute(query("record_events"), parameters([]))
+
+
+async def preferences_columns(database: Database) -> Columns:
+    return {row["name"]: row for row in await database.execute(query("preferences_columns"))}
+
+
+async def has_index(database: Database) -> bool:
+    return any(index["is_valid"] for index in await database.execute(query("preferences_indexes")))
+
+
+def columns_missing(columns: Columns) -> list[str]:
+    return [
+        f"email_preferences has no column {name} ({kind}): nothing can be recorded without it"
+        for name, kind in COLUMNS.items()
+        if name not in columns
+    ]
+
+
+def stamps_cut_off(columns: Columns) -> Sequence[str]:
+    kind = columns["updated_at"]["type"]
+    if kind.startswith("timestamp") and "(" not in kind:
+        return []
+    return [
+        (
+            f"email_preferences.updated_at is {kind}: what it cuts off keeps us from knowing our own writes, so some opt-ins"
+            " will be skipped; opt-outs are safe. Best is timestamp"
+        )
+    ]
+
+
+def rows_not_reached(rows: Row) -> list[str]:
+    problems = []
+    if number := rows["without_user_id"]:
+        problems.append(
+            f"{number} rows of email_preferences have no user_id, so no opt-out reaches them: give them one"
+        )
+    if number := rows["with_blanks"]:
+        problems.append(
+            f"{number} rows of email_preferences have blanks around the address, so an opt-out reaches them by `webhooks"
+            f" prune` only. Mend them: {MEND_BLANKS}"
+        )
+    return problems

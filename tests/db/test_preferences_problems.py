@@ -1,0 +1,45 @@
+"""What doctor says of the user's own table."""
+
+from typing import TYPE_CHECKING
+
+from db.database import Database
+from db.preferences import preferences_problems, preferences_warnings
+from tests import tables
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+async def problems(database: Database) -> list[str]:
+    return await preferences_problems(database, preferences_index=True)
+
+
+async def test_doctor_is_content_with_the_table_that_we_make(database: Database) -> None:
+    assert await problems(database) == []
+    assert await preferences_warnings(database) == []
+
+
+async def test_rows_without_a_user_id_are_a_problem_and_the_possibility_is_worth_a_word(
+    database: Database, connection: "asyncpg.Connection"
+) -> None:
+    await connection.execute(
+        "alter table email_preferences drop constraint email_preferences_pkey, alter user_id drop not null"
+    )
+    await tables.add_people(connection, "ada@example.test")
+    assert await problems(database) == []
+    [warning] = await preferences_warnings(database)
+    assert "not unique" in warning
+    await connection.execute("update email_preferences set user_id = null")
+    [problem] = await problems(database)
+    assert "1 rows" in problem
+
+
+async def test_rows_with_blanks_around_the_address_are_counted_and_the_update_that_is_told_mends_them(
+    database: Database, connection: "asyncpg.Connection"
+) -> None:
+    await tables.add_people(connection, " ada@example.test", "bob@example.test\r", "eve@example.test")
+    [problem] = await problems(database)
+    assert problem.startswith("2 rows")
+    await connection.execute(problem[problem.index("update email_preferences") :])
+    assert await problems(database) == []
+    assert set(await tables.preferences(connection)) == {"ada@example.test", "bob@example.test", "eve@example.test"}
