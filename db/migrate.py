@@ -27,10 +27,14 @@ create table if not exists webhook_migrations (
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """`applied` are the migrations that were not there yet; `warnings` what could not be done and matters little."""
+    """`applied` are the migrations that were not there yet; `warnings` what could not be done and matters little.
+
+    `made_in` is the schema in which email_preferences was made, where it was missing.
+    """
 
     applied: Sequence[str]
     warnings: Sequence[str]
+    made_in: str | None = None
 
 
 def migrations() -> dict[str, str]:
@@ -58,13 +62,16 @@ async def pending(database: Database) -> list[str]:
 async def migrate(database: Database, *, preferences_index: bool = True) -> Migrated:
     """Every statement is safe to run twice, so two processes may do this at once, and a broken-off one again."""
     await at_once(database, MIGRATIONS_TABLE)
+    there = await database.execute(query("preferences_table"))
     applied = await pending(database)
     for name in applied:
         await at_once(database, migrations()[name])
         await database.execute(
             "insert into webhook_migrations (name) values (:name) on conflict do nothing", {"name": name}
         )
-    return Migrated(applied, await index_preferences(database) if preferences_index else [])
+    warnings = await index_preferences(database) if preferences_index else []
+    made = [] if there else await database.execute(query("preferences_table"))
+    return Migrated(applied, warnings, made[0]["schema"] if made else None)
 
 
 async def at_once(database: Database, sql: str) -> None:

@@ -25,8 +25,9 @@ async def preferences_problems(database: Database, *, preferences_index: bool) -
         return ["there is no table email_preferences: run `webhooks migrate`"]
     if missing := columns_missing(columns):
         return missing
+    [table] = await database.execute(query("preferences_table"))
     [rows] = await database.execute(query("preferences_rows"))
-    problems = [*stamps_cut_off(columns), *rows_not_reached(rows)]
+    problems = [*nothing_takes_effect(table, rows), *stamps_cut_off(columns), *rows_not_reached(rows)]
     if preferences_index and not await has_index(database):
         problems.append(
             "email_preferences has no index on lower(email_address), so each opt-out reads the whole table: run `webhooks"
@@ -67,6 +68,27 @@ def columns_missing(columns: Columns) -> list[str]:
         for name, kind in COLUMNS.items()
         if name not in columns
     ]
+
+
+def nothing_takes_effect(table: Row, rows: Row) -> list[str]:
+    problems = []
+    if table["elsewhere"] and not rows["rows"]:
+        problems.append(
+            f"email_preferences in schema {table['schema']} is empty, and there is another in {table['elsewhere']}, outside"
+            f" the search_path: if that is yours, put its schema first for us (alter role {table['role']} set search_path ="
+            f" {table['elsewhere']}, {table['schema']};) and drop the empty one"
+        )
+    if table["is_hidden"]:
+        problems.append(
+            f"row-level security hides rows of email_preferences from {table['role']}, so no opt-out reaches them. Let its"
+            f" owner run: create policy email_webhooks on email_preferences to {table['role']} using (true);"
+        )
+    if table["encoding"] != "UTF8":
+        problems.append(
+            f"the database's encoding is {table['encoding']}: what has other letters is refused or not matched, and becomes"
+            " a dead letter. Take a database with encoding UTF8"
+        )
+    return problems
 
 
 def stamps_cut_off(columns: Columns) -> Sequence[str]:

@@ -157,6 +157,11 @@ def in_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+def as_role(url: str, name: str, password: str) -> str:
+    split = urlsplit(url)
+    return urlunsplit(split._replace(netloc=f"{name}:{password}@{split.netloc.rpartition('@')[2]}"))
+
+
 async def create_database(server: str, name: str, template: str = "template1") -> None:
     await at_server(server, f"create database {name} template {template}")
 

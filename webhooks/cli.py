@@ -160,6 +160,8 @@ async def migrate_and_tell() -> None:
         out.print(f"applied {name}", highlight=False)
     if not migrated.applied:
         out.print("The schema is current.")
+    if migrated.made_in:
+        out.print(f"created email_preferences in schema {migrated.made_in}", markup=False, highlight=False)
     for warning in migrated.warnings:
         tell(err, f"warning: {warning}", "yellow")
 

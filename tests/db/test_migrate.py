@@ -10,9 +10,10 @@ import pytest
 import db
 from db.database import Database
 from db.migrate import INDEX, migrate, migrations, pending
+from db.preferences import preferences_problems
 from db.store import Receipt, Store
 from tests import tables
-from tests.conftest import Connect
+from tests.conftest import Connect, as_role
 from tests.samples import decided, opt_out
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ async def owner(empty_database_url: str) -> "AsyncIterator[asyncpg.Connection]":
     await connection.close()
 
 
+@pytest.fixture
+async def service_url(empty_database_url: str, owner: asyncpg.Connection) -> "AsyncIterator[str]":
+    """For a role that owns nothing and has been granted nothing."""
+    await owner.execute("drop role if exists service; create role service login password 'x'")
+    yield as_role(empty_database_url, "service", "x")
+    await owner.execute("drop owned by service; drop role service")
+
+
 async def picture(connection: asyncpg.Connection) -> list[Any]:
     return [dict(row) for sql in (SCHEMA, INDEXES) for row in await connection.fetch(sql)]
 
@@ -83,6 +92,17 @@ async def test_processes_that_start_together_may_all_migrate(
     assert await owner.fetchval("select count(*) from webhook_migrations") == len(migrations())
 
 
+async def test_where_the_users_table_is_out_of_sight_the_schema_of_ours_is_told(
+    empty_database: Database, owner: asyncpg.Connection
+) -> None:
+    await owner.execute("create schema app; create table app.email_preferences (user_id text)")
+    assert [(await migrate(empty_database)).made_in, (await migrate(empty_database)).made_in] == ["public", None]
+    [problem] = await preferences_problems(empty_database, preferences_index=True)
+    assert "there is another in app, outside the search_path" in problem
+    await tables.add_people(owner, "ada@example.test")
+    assert await preferences_problems(empty_database, preferences_index=True) == []
+
+
 async def test_a_new_database_has_everything_pending(empty_database: Database) -> None:
     assert await pending(empty_database) == list(migrations())
 
@@ -91,7 +111,7 @@ async def test_a_table_of_the_users_own_is_left_as_it_is(empty_database: Databas
     await owner.execute(SEED)
     await owner.execute("insert into email_preferences values ('1', 'Ada@example.test', true, '2020-01-01', 'de')")
     before = [each for each in await picture(owner) if each.get("table") == "email_preferences"]
-    await migrate(empty_database)
+    assert (await migrate(empty_database)).made_in is None
     assert [each for each in await picture(owner) if each.get("table") == "email_preferences"] == before
     assert tuple(await owner.fetchrow("select * from email_preferences"))[1:3] == ("Ada@example.test", True)
     store = Store(empty_database)
@@ -120,27 +140,15 @@ async def test_an_index_that_was_broken_off_is_made_anew(empty_database: Databas
 
 
 async def test_where_the_table_belongs_to_somebody_else_the_index_is_a_warning(
-    connect: Connect, empty_database_url: str, owner: asyncpg.Connection
+    connect: Connect, service_url: str, owner: asyncpg.Connection
 ) -> None:
     await owner.execute(SEED)
-    await owner.execute(
-        """
-        drop role if exists service;
-        create role service login password 'x';
-        grant create, usage on schema public to service;
-        grant select, update on email_preferences to service;
-        """
-    )
-    database = await connect(
-        empty_database_url.replace(
-            "postgres:" + empty_database_url.split(":")[2].split("@", maxsplit=1)[0], "service:x"
-        )
-    )
+    await owner.execute("grant create on schema public to service")
+    await owner.execute("grant select, update on email_preferences to service")
+    database = await connect(service_url)
     migrated = await migrate(database)
     assert migrated.applied == list(migrations())
     [warning] = migrated.warnings
     assert "create index concurrently" in warning
     await tables.add_people(owner, "ada@example.test")
     assert (await Store(database).record(decided(opt_out()))).opted_out == 1
-    await database.close()
-    await owner.execute("drop owned by service; drop role service")

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from db.database import Database
+from db.migrate import migrate
 from db.preferences import preferences_problems, preferences_warnings
 from tests import tables
+from tests.conftest import Connect, as_role, at_server, drop_database, in_database
 
 if TYPE_CHECKING:
     import asyncpg
@@ -43,3 +45,37 @@ async def test_rows_with_blanks_around_the_address_are_counted_and_the_update_th
     await connection.execute(problem[problem.index("update email_preferences") :])
     assert await problems(database) == []
     assert set(await tables.preferences(connection)) == {"ada@example.test", "bob@example.test", "eve@example.test"}
+
+
+async def test_rows_that_a_policy_hides_are_a_problem_until_one_lets_us_at_them(
+    database_url: str, connect: Connect, connection: "asyncpg.Connection"
+) -> None:
+    await connection.execute(
+        """
+        drop role if exists tenant;
+        create role tenant login password 'x';
+        grant select, insert, update, delete on all tables in schema public to tenant;
+        alter table email_preferences enable row level security;
+        """
+    )
+    database = await connect(as_role(database_url, "tenant", "x"))
+    [problem] = await problems(database)
+    assert problem.startswith("row-level security hides rows of email_preferences from tenant")
+    await connection.execute(problem[problem.index("create policy") :])
+    assert await problems(database) == []
+    await connection.execute("create policy narrow on email_preferences as restrictive using (user_id = '1')")
+    assert len(await problems(database)) == 1
+    await connection.execute("drop owned by tenant; drop role tenant")
+
+
+async def test_an_encoding_that_lacks_letters_is_a_problem(server: str, connect: Connect) -> None:
+    await at_server(
+        server,
+        "create database latin template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' locale_provider libc",
+    )
+    database = await connect(in_database(server, "latin"))
+    await migrate(database)
+    [problem] = await problems(database)
+    assert "encoding is LATIN1" in problem
+    await database.close()
+    await drop_database(server, "latin")
