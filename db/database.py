@@ -91,20 +91,37 @@ KINDS: Mapping[str, type[DatabaseUnavailable | BadData]] = {
 OF_THE_WHOLE = ("08", "25", "26", "40", "53", "57")
 NOT_MIGRATED = {"42P01", "42703"}
 LOCKED = "does something hold rows of email_preferences?"
+# Said at the end, but by doctor itself.
+DOCTOR = "; `webhooks doctor` tells more"
+DENIED = re.compile(r"permission denied for (schema|table|view) ([^\s;]+)")
+OUR_TABLES = "webhook_migrations, webhook_events, email_consents, webhook_dead_letters, webhook_tokens"
 
 
 def by_sqlstate(state: str, message: str) -> DatabaseUnavailable | BadData:
     """What PostgreSQL's failure is to us, with what to do where something can be done."""
     kind = KINDS[max((prefix for prefix in KINDS if state.startswith(prefix)), key=len)]
-    if state in NOT_MIGRATED:
-        message += ": run `webhooks migrate`; `webhooks doctor` tells what is missing"
-    elif state == "55P03":
-        message += f": {LOCKED}"
-    elif issubclass(kind, DatabaseMisconfigured):
-        message += ": `webhooks doctor` tells more"
-    error = kind(message)
+    error = kind(message + advice(state, message) + (DOCTOR if issubclass(kind, DatabaseMisconfigured) else ""))
     error.sqlstate = state
     return error
+
+
+def advice(state: str, message: str) -> str:
+    if state in NOT_MIGRATED:
+        return ": run `webhooks migrate`"
+    if state == "55P03":
+        return f": {LOCKED}"
+    if state == "42501" and (denied := DENIED.search(message)):
+        return f": let its owner run, with our user's name: grant {rights(*denied.groups())} to USER;"
+    return ""
+
+
+def rights(kind: str, name: str) -> str:
+    """What we need of that which is denied; of our own tables all at once, else the next would be denied."""
+    if kind == "schema":
+        return f"usage, create on schema {name}"
+    if name == "email_preferences":
+        return "select, update on email_preferences"
+    return f"select, insert, update, delete on {OUR_TABLES if name in OUR_TABLES.split(', ') else name}"
 
 
 def may_be_of_a_part(error: DatabaseUnavailable) -> bool:

@@ -17,6 +17,8 @@ from db.database import (
 
 INDEX = "email_preferences_lower_email_address"
 LOOK_AGAIN_SECONDS = 1.0
+# The SQLSTATE of a table that is not there.
+MISSING = "42P01"
 MIGRATIONS_TABLE = """
 create table if not exists webhook_migrations (
     name       text        not null primary key,
@@ -52,7 +54,7 @@ async def pending(database: Database) -> list[str]:
     try:
         rows = await database.execute("select name from webhook_migrations")
     except DatabaseMisconfigured as error:
-        if "webhook_migrations" not in str(error):
+        if error.sqlstate != MISSING:
             raise
         rows = []
     seen = {row["name"] for row in rows}
@@ -61,9 +63,12 @@ async def pending(database: Database) -> list[str]:
 
 async def migrate(database: Database, *, preferences_index: bool = True) -> Migrated:
     """Every statement is safe to run twice, so two processes may do this at once, and a broken-off one again."""
-    await at_once(database, MIGRATIONS_TABLE)
-    there = await database.execute(query("preferences_table"))
     applied = await pending(database)
+    if applied:
+        if refused := await rights_missing(database):
+            raise DatabaseMisconfigured(refused[0])
+        await at_once(database, MIGRATIONS_TABLE)
+    there = await database.execute(query("preferences_table"))
     for name in applied:
         await at_once(database, migrations()[name])
         await database.execute(
@@ -72,6 +77,21 @@ async def migrate(database: Database, *, preferences_index: bool = True) -> Migr
     warnings = await index_preferences(database) if preferences_index else []
     made = [] if there else await database.execute(query("preferences_table"))
     return Migrated(applied, warnings, made[0]["schema"] if made else None)
+
+
+async def rights_missing(database: Database) -> list[str]:
+    """What keeps us from making tables; nothing, where we may."""
+    [row] = await database.execute(query("rights"))
+    if row["may_create"]:
+        return []
+    schema = row["schema"] or "public"
+    where = f"in schema {schema}" if row["schema"] else f"in any schema of its search_path ({row['search_path']})"
+    return [
+        (
+            f"{row['role']} may not make tables {where}: let its owner run: grant usage, create on schema {schema} to"
+            f" {row['role']}; or run `webhooks migrate` as its owner"
+        )
+    ]
 
 
 async def at_once(database: Database, sql: str) -> None:

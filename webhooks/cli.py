@@ -23,9 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 import providers
-from db.database import BadData, Database, DatabaseUnavailable
+from db.database import DOCTOR, BadData, Database, DatabaseUnavailable
 from db.embedded import Embedded
-from db.migrate import migrate, pending
+from db.migrate import migrate, pending, rights_missing
 from db.preferences import preferences_problems, preferences_warnings, record_nothing
 from db.reports import latest_events
 from db.store import Store
@@ -457,13 +457,13 @@ async def diagnose() -> list[str]:
                 tell_of_waking(db)
             problems += await schema_problems(db, settings)
     except (DatabaseUnavailable, BadData) as error:
-        problems.append(f"the database: {error}")
+        problems.append(f"the database: {str(error).removesuffix(DOCTOR)}")
     return problems
 
 
 async def schema_problems(db: Database, settings: Settings) -> list[str]:
     if missing := await pending(db):
-        return [f"the database has not seen {', '.join(missing)}: run `webhooks migrate`"]
+        return await rights_missing(db) or [f"the database has not seen {', '.join(missing)}: run `webhooks migrate`"]
     problems = await preferences_problems(db, preferences_index=settings.preferences_index)
     if not problems:
         await record_nothing(db)

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 import db
-from db.database import Database
+from db.database import Database, DatabaseMisconfigured
 from db.migrate import INDEX, migrate, migrations, pending
-from db.preferences import preferences_problems
+from db.preferences import preferences_problems, record_nothing
 from db.store import Receipt, Store
 from tests import tables
 from tests.conftest import Connect, as_role
@@ -152,3 +152,30 @@ async def test_where_the_table_belongs_to_somebody_else_the_index_is_a_warning(
     assert "create index concurrently" in warning
     await tables.add_people(owner, "ada@example.test")
     assert (await Store(database).record(decided(opt_out()))).opted_out == 1
+
+
+async def test_who_may_not_make_tables_hears_which_right_is_missing(
+    connect: Connect, service_url: str, owner: asyncpg.Connection
+) -> None:
+    database = await connect(service_url)
+    with pytest.raises(DatabaseMisconfigured, match="grant usage, create on schema public to service"):
+        await migrate(database)
+    await owner.execute("revoke usage on schema public from public")
+    with pytest.raises(
+        DatabaseMisconfigured, match=r"any schema of its search_path .*grant usage, create on schema public"
+    ):
+        await migrate(database)
+
+
+async def test_tables_of_the_owners_that_we_may_not_read_are_not_taken_for_missing(
+    connect: Connect, service_url: str, empty_database: Database, owner: asyncpg.Connection
+) -> None:
+    await migrate(empty_database)
+    database = await connect(service_url)
+    for step in (pending, record_nothing):
+        with pytest.raises(DatabaseMisconfigured) as refused:
+            await step(database)
+        grant = str(refused.value).partition("name: ")[2].partition(";")[0]
+        await owner.execute(grant.replace("USER", "service"))
+    await record_nothing(database)
+    assert (await migrate(database)).applied == []

@@ -212,6 +212,14 @@ async def test_doctor_says_what_is_wrong_and_what_to_do(
     assert words in diagnosed.output
 
 
+@pytest.mark.usefixtures("configured")
+async def test_doctor_does_not_send_to_doctor(connection: "asyncpg.Connection") -> None:
+    await connection.execute("alter table webhook_events drop column reason")
+    diagnosed = await run("doctor")
+    assert "webhooks migrate" in diagnosed.output
+    assert "webhooks doctor" not in diagnosed.output
+
+
 async def test_doctor_says_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBHOOKS_SOURCES", json.dumps({"sendgrid": {"verify": False}}))
     monkeypatch.setenv("WEBHOOKS_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
