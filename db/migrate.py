@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from db.database import (
+    DOCTOR,
     BadData,
     Database,
     DatabaseMisconfigured,
@@ -14,8 +15,8 @@ from db.database import (
     query,
     without_comments,
 )
+from db.preferences import INDEX, has_index, make_index_yourself, no_index
 
-INDEX = "email_preferences_lower_email_address"
 LOOK_AGAIN_SECONDS = 1.0
 # The SQLSTATE of a table that is not there.
 MISSING = "42P01"
@@ -104,24 +105,22 @@ async def at_once(database: Database, sql: str) -> None:
 
 async def index_preferences(database: Database) -> list[str]:
     """The index by which an address is found, made without locking the user's table; a warning where it cannot be."""
+    [table] = await database.execute(query("preferences_table")) or [{"kind": "r"}]
     try:
         found = await database.execute(query("preferences_indexes"))
         if any(index["is_valid"] for index in found):
             return []
+        if table["kind"] != "r":
+            return [no_index(table)]
         if any(index["name"] == INDEX for index in found):
             # An earlier try was broken off: what it left is never used.
             await database.execute(f"drop index concurrently if exists {INDEX}")
         await make_index(database)
     except (DatabaseUnavailable, BadData) as error:
-        if any(index["is_valid"] for index in await database.execute(query("preferences_indexes"))):
+        if await has_index(database):
             return []  # another process was first
-        return [
-            (
-                f"no index on email_preferences (lower(email_address)), so each opt-out reads the whole table: {error}."
-                f" Let its owner run: create index concurrently {INDEX} on email_preferences (lower(email_address));"
-                " or set WEBHOOKS_PREFERENCES_INDEX=false"
-            )
-        ]
+        slow = "no index on email_preferences (lower(email_address)), so each opt-out reads the whole table"
+        return [f"{slow}: {str(error).removesuffix(DOCTOR)}. {make_index_yourself(table['kind'])}"]
     return []
 
 
@@ -132,5 +131,5 @@ async def make_index(database: Database) -> None:
     except TooMuch:
         while (await database.execute(query("preferences_index_progress")))[0]["under_way"]:  # noqa: ASYNC110 - it is the database's
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        if not any(index["is_valid"] for index in await database.execute(query("preferences_indexes"))):
+        if not await has_index(database):
             raise

@@ -7,12 +7,18 @@ from db.database import Database, Row, query
 
 Columns = Mapping[str, Row]
 
+INDEX = "email_preferences_lower_email_address"
 COLUMNS = {
     "user_id": "any type",
     "email_address": "text",
     "marketing_opt_in": "boolean",
     "updated_at": "timestamp",
 }
+# By pg_type's categories, and what may be written to the last as a moment.
+CATEGORIES = {"email_address": "S", "marketing_opt_in": "B", "updated_at": "D"}
+MOMENTS = {"timestamp", "timestamptz", "date"}
+# What is no plain table; the rest is updated as one, where it can be.
+KINDS = {"p": "partitioned table", "v": "view", "f": "foreign table", "m": "materialized view"}
 MEND_BLANKS = (
     r"update email_preferences set email_address = btrim(email_address, E' \t\r\n')"
     r" where email_address <> btrim(email_address, E' \t\r\n');"
@@ -23,16 +29,13 @@ async def preferences_problems(database: Database, *, preferences_index: bool) -
     columns = await preferences_columns(database)
     if not columns:
         return ["there is no table email_preferences: run `webhooks migrate`"]
-    if missing := columns_missing(columns):
-        return missing
     [table] = await database.execute(query("preferences_table"))
+    if unfit := [*columns_missing(columns), *columns_unfit(columns), *relation_unfit(table)]:
+        return unfit
     [rows] = await database.execute(query("preferences_rows"))
     problems = [*nothing_takes_effect(table, rows), *stamps_cut_off(columns), *rows_not_reached(rows)]
     if preferences_index and not await has_index(database):
-        problems.append(
-            "email_preferences has no index on lower(email_address), so each opt-out reads the whole table: run `webhooks"
-            " migrate` as its owner, or set WEBHOOKS_PREFERENCES_INDEX=false"
-        )
+        problems.append(no_index(table))
     return problems
 
 
@@ -43,7 +46,7 @@ async def preferences_warnings(database: Database) -> list[str]:
         return []
     return [
         (
-            "email_preferences.user_id is not unique and not null: a row with none is never changed, and where one user_id"
+            "email_preferences.user_id is not declared unique and not null: a row with none is never changed, and where one user_id"
             " has the same address twice, what the application writes to one of the rows counts for both"
         )
     ]
@@ -91,9 +94,51 @@ def nothing_takes_effect(table: Row, rows: Row) -> list[str]:
     return problems
 
 
+def columns_unfit(columns: Columns) -> list[str]:
+    return [
+        f"email_preferences.{name} is {columns[name]['type']} and must be {COLUMNS[name]}: nothing can be recorded"
+        for name, category in CATEGORIES.items()
+        if name in columns and not fits(columns[name], category)
+    ]
+
+
+def fits(column: Row, category: str) -> bool:
+    return column["category"] == category and (category != "D" or column["base"] in MOMENTS)
+
+
+def relation_unfit(table: Row) -> list[str]:
+    if table["kind"] != "m":
+        return []
+    return ["email_preferences is a materialized view, to which nobody can write: nothing can be recorded"]
+
+
+def no_index(table: Row) -> str:
+    slow = "email_preferences has no index on lower(email_address), so each opt-out reads the whole table"
+    if table["kind"] == "r":
+        return f"{slow}: run `webhooks migrate` as its owner, or set WEBHOOKS_PREFERENCES_INDEX=false"
+    return f"{slow}. {make_index_yourself(table['kind'])}"
+
+
+def make_index_yourself(kind: str) -> str:
+    """What its owner can do: of a partitioned table no index is made concurrently, a view has none."""
+    if kind == "r":
+        sql = f"create index concurrently {INDEX} on email_preferences (lower(email_address));"
+        return f"Let its owner run: {sql} or set WEBHOOKS_PREFERENCES_INDEX=false"
+    if kind == "p":
+        return (
+            "It is a partitioned table. Let its owner run for each partition: create index concurrently on PARTITION"
+            f" (lower(email_address)); and then, which takes those and is quick: create index {INDEX} on email_preferences"
+            " (lower(email_address)); or set WEBHOOKS_PREFERENCES_INDEX=false"
+        )
+    return (
+        f"It is a {KINDS[kind]}. Let the owner of the table behind it make the index there: create index concurrently on TABLE"
+        " (lower(email_address)); and set WEBHOOKS_PREFERENCES_INDEX=false, for from here it cannot be seen"
+    )
+
+
 def stamps_cut_off(columns: Columns) -> Sequence[str]:
     kind = columns["updated_at"]["type"]
-    if kind.startswith("timestamp") and "(" not in kind:
+    if columns["updated_at"]["base"] != "date" and "(" not in kind:
         return []
     return [
         (

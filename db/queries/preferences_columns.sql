@@ -1,5 +1,8 @@
--- The columns of email_preferences, whoever made it. `is_key`: no two rows share a value, and none is without one.
-select attname as name, format_type(atttypid, atttypmod) as type,
+-- The columns of email_preferences, whoever made it.
+--   base, category  of the type, or of what a domain is made of
+--   is_key          no two rows share a value, and none is without one
+select attname as name, format_type(atttypid, atttypmod) as type, coalesce(b.typname, t.typname) as base,
+       cast(t.typcategory as text) as category,
        attnotnull and exists (
            select 1
              from pg_index i
@@ -7,4 +10,6 @@ select attname as name, format_type(atttypid, atttypmod) as type,
               and i.indnkeyatts = 1 and i.indkey[0] = attnum
        ) as is_key
   from pg_attribute
+  join pg_type t on t.oid = atttypid
+  left join pg_type b on b.oid = nullif(t.typbasetype, 0)
  where attrelid = to_regclass('email_preferences') and attnum > 0 and not attisdropped

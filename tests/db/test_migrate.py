@@ -9,8 +9,8 @@ import pytest
 
 import db
 from db.database import Database, DatabaseMisconfigured
-from db.migrate import INDEX, migrate, migrations, pending
-from db.preferences import preferences_problems, record_nothing
+from db.migrate import migrate, migrations, pending
+from db.preferences import INDEX, preferences_problems, record_nothing
 from db.store import Receipt, Store
 from tests import tables
 from tests.conftest import Connect, as_role
@@ -179,3 +179,38 @@ async def test_tables_of_the_owners_that_we_may_not_read_are_not_taken_for_missi
         await owner.execute(grant.replace("USER", "service"))
     await record_nothing(database)
     assert (await migrate(database)).applied == []
+
+
+async def test_of_a_partitioned_table_the_index_is_made_as_the_warning_tells(
+    empty_database: Database, owner: asyncpg.Connection
+) -> None:
+    await owner.execute(
+        """
+        create table email_preferences (
+            user_id text primary key, email_address text not null, marketing_opt_in boolean not null, updated_at timestamp not null
+        ) partition by hash (user_id);
+        create table one partition of email_preferences for values with (modulus 2, remainder 0);
+        create table two partition of email_preferences for values with (modulus 2, remainder 1);
+        """
+    )
+    [warning] = (await migrate(empty_database)).warnings
+    assert await preferences_problems(empty_database, preferences_index=True) == [warning]
+    for partition in ("one", "two"):
+        await owner.execute(f"create index concurrently on {partition} (lower(email_address))")
+    await owner.execute(warning[warning.index(f"create index {INDEX}") : warning.index(" or set")])
+    assert await preferences_problems(empty_database, preferences_index=True) == []
+    assert (await migrate(empty_database)).warnings == []
+    await tables.add_people(owner, "ada@example.test", "bob@example.test")
+    receipt = await Store(empty_database).record(decided(opt_out("ada@example.test"), opt_out("bob@example.test")))
+    assert receipt == Receipt(received=2, recorded=2, opted_out=2)
+
+
+async def test_behind_a_view_the_index_is_the_tables(empty_database: Database, owner: asyncpg.Connection) -> None:
+    await owner.execute(SEED)
+    await owner.execute("alter table email_preferences rename to people")
+    await owner.execute("create view email_preferences as select * from people")
+    [warning] = (await migrate(empty_database)).warnings
+    assert "It is a view. Let the owner of the table behind it" in warning
+    assert await preferences_problems(empty_database, preferences_index=False) == []
+    await tables.add_people(owner, "ada@example.test")
+    assert (await Store(empty_database).record(decided(opt_out()))).opted_out == 1

@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from db.database import Database
+import pytest
+
+from db.database import BadData, Database, DatabaseUnavailable
 from db.migrate import migrate
-from db.preferences import preferences_problems, preferences_warnings
+from db.preferences import preferences_problems, preferences_warnings, record_nothing
 from tests import tables
 from tests.conftest import Connect, as_role, at_server, drop_database, in_database
 
@@ -30,7 +32,7 @@ async def test_rows_without_a_user_id_are_a_problem_and_the_possibility_is_worth
     await tables.add_people(connection, "ada@example.test")
     assert await problems(database) == []
     [warning] = await preferences_warnings(database)
-    assert "not unique" in warning
+    assert "not declared unique" in warning
     await connection.execute("update email_preferences set user_id = null")
     [problem] = await problems(database)
     assert "1 rows" in problem
@@ -79,3 +81,53 @@ async def test_an_encoding_that_lacks_letters_is_a_problem(server: str, connect:
     assert "encoding is LATIN1" in problem
     await database.close()
     await drop_database(server, "latin")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("updated_at type text", "updated_at is text and must be timestamp"),
+        ("updated_at type bigint using 1", "updated_at is bigint and must be timestamp"),
+        ("updated_at type time", "updated_at is time without time zone and must be timestamp"),
+        (
+            "marketing_opt_in drop default, alter marketing_opt_in type int using 1",
+            "marketing_opt_in is integer and must be boolean",
+        ),
+        ("email_address type bytea using ''", "email_address is bytea and must be text"),
+    ],
+)
+async def test_a_column_of_a_type_that_takes_nothing_is_named_and_nothing_is_called_safe(
+    database: Database, connection: "asyncpg.Connection", change: str, words: str
+) -> None:
+    await connection.execute("drop index email_preferences_lower_email_address")
+    await connection.execute(f"alter table email_preferences alter {change}")
+    assert await problems(database) == [f"email_preferences.{words}: nothing can be recorded"]
+    with pytest.raises((DatabaseUnavailable, BadData)):
+        await record_nothing(database)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "updated_at type timestamptz",
+        "updated_at type moment",
+        "email_address type varchar(200)",
+        "marketing_opt_in type yes_or_no",
+        "user_id type int using 1",
+    ],
+)
+async def test_a_column_of_a_type_that_does_is_right(
+    database: Database, connection: "asyncpg.Connection", change: str
+) -> None:
+    await connection.execute("create domain moment as timestamp; create domain yes_or_no as boolean")
+    await connection.execute(f"alter table email_preferences alter {change}")
+    assert await problems(database) == []
+    await record_nothing(database)
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp(3)"])
+async def test_a_stamp_that_is_cut_off_is_told(database: Database, connection: "asyncpg.Connection", kind: str) -> None:
+    await connection.execute(f"alter table email_preferences alter updated_at type {kind}")
+    [problem] = await problems(database)
+    assert "opt-outs are safe" in problem
+    await record_nothing(database)

@@ -9,7 +9,8 @@ import pytest
 
 from db.data_api import DataApi
 from db.database import DatabaseUnavailable
-from db.migrate import INDEX, migrate
+from db.migrate import migrate
+from db.preferences import INDEX
 from db.store import Receipt, Store
 from providers.adapter import Batch, DeadLetter
 from tests import tables
