@@ -186,20 +186,25 @@ async def test_what_is_not_recorded_when_the_time_is_up_comes_again_and_its_neig
     new_function: NewFunction, adapter: Adapter, sqs: Sqs, connection: "asyncpg.Connection"
 ) -> None:
     front, worker = new_function(**sqs.settings), new_function()
-    # As many as one statement carries: what waits for the lock is another's.
+    # As many as one statement carries: what takes long is another's.
     for samples in (
         [sample(adapter, "open", number) for number in range(1000)],
-        [sample(adapter, "unsubscribe", 1000, email="locked@example.test")],
+        [sample(adapter, "unsubscribe", 1000, email="slow@example.test")],
     ):
         await invoke(front, events.http_api_2(signed(adapter, *samples)))
-    bodies = sorted(sqs.take(), key=lambda body: "locked@" in body)
-    await tables.add_people(connection, "locked@example.test")
-    async with connection.transaction():
-        await connection.execute("select from email_preferences for update")
-        result = (await invoke(worker, events.sqs(*bodies), milliseconds=4_000)).result
+    bodies = sorted(sqs.take(), key=lambda body: "slow@" in body)
+    await tables.add_people(connection, "slow@example.test")
+    await connection.execute(
+        "create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(4); return new; end'"
+    )
+    await connection.execute(
+        "create trigger slow before update on email_preferences for each row execute function slow()"
+    )
+    result = (await invoke(worker, events.sqs(*bodies), milliseconds=3_000)).result
     assert result == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
     [late] = [each for each in worker.lines() if each["event"] == "delivery" and each["status"] == 503]
     assert late["error"].startswith("TimeoutError")
+    await connection.execute("drop trigger slow on email_preferences")  # once what is under way has ended
     assert (await invoke(worker, events.sqs(*bodies))).result == {"batchItemFailures": []}
     assert await tables.count(connection, "webhook_events") == 1001
 
