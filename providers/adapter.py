@@ -277,8 +277,8 @@ class Adapter(ABC):
         try:
             value, payload = self.decode(raw)
             for event in self.read(Item(source, self.name, received_at, value, payload, raw, delivery_id)):
-                if fault := fault_in(event):
-                    faults.append(fault)
+                if event.type in CONSENT_TYPES and not is_address(event.email_address):
+                    faults.append(fault_in(event))
                 else:
                     events.append(event)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -300,9 +300,7 @@ class Adapter(ABC):
 
 
 def fault_in(event: Event) -> str:
-    """Nothing, or what makes its word on consent nobody's."""
-    if event.type not in CONSENT_TYPES or is_address(event.email_address):
-        return ""
+    """What makes its word on consent nobody's. Not the address itself: the reason is logged."""
     if event.email_address is None:
         return f"{event.type} without an e-mail address"
     return f"{event.type} by what is no e-mail address"

@@ -11,7 +11,9 @@ import msgspec
 from msgspec.structs import force_setattr
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
+NO_TIME = "0" * 12
+# The two bits that every UUID has after its first 64: of the digest's digit there, the rest.
+VARIANTS = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 # The longest e-mail address has 320 characters (RFC 3696): what is longer is none.
 ADDRESS_LIMIT = 320
@@ -21,6 +23,8 @@ ADDRESS_LIMIT = 320
 ADDRESS = re.compile(r"[^\s,;<>]+@[^\s,;<>]+")
 # Of a list, what lies between commas or semicolons that are not quoted.
 LISTED = re.compile(r'(?:"[^"]*"|[^",;]+)++')
+
+encode = msgspec.json.Encoder().encode
 
 IN_BRACKETS = re.compile(r"<([^<>]*)>\s*$")
 UNSEEN = "".join(map(chr, range(0x21))) + "\x7f\ufffd\ufeff\u00a0\u200b"
@@ -117,11 +121,14 @@ def event_id(provider: str, natural_key: tuple[str | int | float | None, ...], a
 
     Begins with the event's time, so that the log's index grows at its edge; an event without one begins with 0.
     """
-    milliseconds = (at - EPOCH) // MILLISECOND if at else 0
-    digest = hashlib.sha256(msgspec.json.encode((provider, natural_key))).hexdigest()
-    time = f"{milliseconds:012x}"
-    variant = "89ab"[int(digest[3], 16) & 3]
-    return f"{time[:8]}-{time[8:]}-8{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
+    time = f"{milliseconds(at):012x}" if at else NO_TIME
+    digest = hashlib.sha256(encode((provider, natural_key))).hexdigest()
+    return f"{time[:8]}-{time[8:]}-8{digest[:3]}-{VARIANTS[digest[3]]}{digest[4:7]}-{digest[7:19]}"
+
+
+def milliseconds(at: datetime) -> int:
+    since = at - EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 def address(text: object) -> str | None:

@@ -238,7 +238,7 @@ def proofs_in(body: Mapping[str, Any]) -> list[Signature]:
 
 
 def is_proof(value: object) -> TypeGuard[dict[str, str | int]]:
-    return isinstance(value, dict) and all(isinstance(value.get(name), str | int) for name in PROOF)
+    return isinstance(value, dict) and all(isinstance(value.get(name), (str, int)) for name in PROOF)
 
 
 def from_form(fields: Mapping[str, str]) -> dict[str, Any]:

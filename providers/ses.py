@@ -241,7 +241,10 @@ def reason(message: Message, email_address: str | None) -> str | None:
         diagnosis = inside(each).get("diagnosticCode")
         if diagnosis and address(each.get("emailAddress")) == email_address:
             return text(diagnosis)
-    return next(filter(None, (text(message.details.get(name)) for name in REASONS)), None)
+    for name in REASONS:
+        if found := text(message.details.get(name)):
+            return found
+    return None
 
 
 def own_tags(message: Message) -> dict[str, Any]:
@@ -257,18 +260,19 @@ def subscription_events(item: Item, message: Message) -> Iterator[Event]:
     """One for everything where that has changed; one for each topic that has."""
     old, new = preferences(message.details, "old"), preferences(message.details, "new")
     contact_list = text(message.details.get("contactList"))
+    message_id, time, recipients = message.id, message.time, message.recipients
     # Where several got the mail nobody tells who it was; where nobody knows the old ones, the new ones are a snapshot.
-    is_certain = len(message.recipients) == 1 and old.leaves_all is not None
+    is_certain = len(recipients) == 1 and old.leaves_all is not None
     for name, opted_in in changes(old, new):
         topic = f"{contact_list}/{name}" if contact_list and name else name
-        for email_address in message.recipients:
+        for email_address in recipients:
             yield Event(
                 item=item,
-                natural_key=(message.kind, message.id, folded(email_address), str(message.time), topic, opted_in),
+                natural_key=(message.kind, message_id, folded(email_address), str(time), topic, opted_in),
                 type=SUBSCRIPTIONS[opted_in],
-                at=moment(message.time),
+                at=moment(time),
                 email_address=email_address,
-                message_id=message.id,
+                message_id=message_id,
                 topic=topic,
                 by_recipient=is_certain or not opted_in,
                 reason=text(message.details.get("source")),
