@@ -19,7 +19,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 import providers
@@ -305,12 +305,14 @@ async def show_events(email: str | None, type_: str | None, limit: int, format_:
         for row in rows:
             out.out(json.dumps(dict(row), default=str))
         return
-    table = Table("occurred", "source", "type", "address", "topic", "opted in", "reason")
+    names = ("source", "type", "address", "topic", "opted in", "reason")
+    table = Table(Column("occurred", no_wrap=True), *(Column(name, overflow="fold") for name in names))
     for row in rows:
         opted_in = {None: Text(), True: Text("yes"), False: Text("no", "red")}[row["opted_in"]]
         told = [cell(row[name]) for name in ("source", "type", "email_address", "topic")]
         table.add_row(f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}", *told, opted_in, cell(row["reason"])[:60])
-    out.print(table)
+    # In a pipe a line an event.
+    out.print(table, width=None if out.is_terminal else 240)
 
 
 def cell(value: str | None) -> Text:
