@@ -311,8 +311,9 @@ async def show_events(email: str | None, type_: str | None, limit: int, format_:
         opted_in = {None: Text(), True: Text("yes"), False: Text("no", "red")}[row["opted_in"]]
         told = [cell(row[name]) for name in ("source", "type", "email_address", "topic")]
         table.add_row(f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}", *told, opted_in, cell(row["reason"])[:60])
-    # In a pipe a line an event.
-    out.print(table, width=None if out.is_terminal else 240)
+    if not out.is_terminal:
+        out.width = 240  # in a pipe a line an event
+    out.print(table)
 
 
 def cell(value: str | None) -> Text:
