@@ -32,7 +32,8 @@ WHITESPACE = b" \t\r\n"
 
 # What a form seldom has: what is not to be stored, an escape that is none, or what stands for its own signs meanwhile.
 NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-UNUSUAL = re.compile(rb"[\x00-\x02\xed%](?:(?<!%)|0[012]|[Ee][Dd]|(?![0-9A-Fa-f]{2}))")
+UNUSUAL = re.compile(rb"[\x00-\x02\xed]")
+UNUSUAL_ESCAPE = re.compile(rb"%(?![1-9A-DFa-df][0-9A-Fa-f]|0[3-9A-Fa-f]|[Ee][0-9A-CEFa-cef])")
 
 decode_strictly = msgspec.json.Decoder().decode
 split_strictly = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -269,7 +270,7 @@ def form(body: bytes) -> list[tuple[str, str]]:
     """The fields of a form, urlencoded or multipart (files left out), in their order."""
     if body.startswith(b"--"):
         return multipart(body)
-    if UNUSUAL.search(body):
+    if UNUSUAL.search(body) or UNUSUAL_ESCAPE.search(body):
         fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
         return [(storable(name), storable(value)) for name, value in fields]
     # Quoted-printable differs by its sign only, and is decoded all at once.
