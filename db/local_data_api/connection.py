@@ -97,6 +97,8 @@ class Connection:
         self.database_name = connection.info.dbname
         self.process: int = connection.pgconn.backend_pid
         self._running: asyncio.Task[Any] | None = None
+        # Whoever watches the socket holds it: were it closed meanwhile, the loop would fail, and uvloop abort the process.
+        self._watching = asyncio.Lock()
 
     @classmethod
     async def open(cls, url: str, database: str | None) -> "Connection":
@@ -141,11 +143,11 @@ class Connection:
                 param_formats=[each.format for each in parameters],
             )
             pgconn.set_single_row_mode()
-            await self._connection.wait(received(pgconn, outcome))
+            await self._receive(outcome)
             if outcome.is_too_large:
                 if is_vain:
                     await self._cancel()
-                await self._connection.wait(received(pgconn, outcome))
+                await self._receive(outcome)
         except psycopg.OperationalError as error:
             raise database_unavailable() from error
         if outcome.failed and not (is_vain and outcome.is_too_large):
@@ -154,6 +156,10 @@ class Connection:
             raise too_large(int(at_most))
         self._check_settings()
         return outcome
+
+    async def _receive(self, outcome: Outcome) -> None:
+        async with self._watching:
+            await self._connection.wait(received(self._connection.pgconn, outcome))
 
     async def _failed(self, result: pq.abc.PGresult) -> ApiError:
         if result.status in COPYING:
@@ -221,7 +227,12 @@ class Connection:
         if self._running is not None and not self._running.done():
             await self._cancel()
             self._running.cancel()
+        is_free = False
+        with suppress(TimeoutError):
+            is_free = await asyncio.wait_for(self._watching.acquire(), CANCEL_SECONDS)
         await self._connection.close()
+        if is_free:
+            self._watching.release()
 
 
 def received(pgconn: pq.abc.PGconn, outcome: Outcome) -> PQGen[None]:

@@ -46,8 +46,8 @@ async def test_a_signal_ends_it_whatever_is_under_way(empty_database_url: str, h
     while await sessions(empty_database_url) < 2:
         await asyncio.sleep(0.01)
     process.send_signal(how)
-    told, _ = await asyncio.wait_for(process.communicate(), 10)
-    assert (told, process.returncode) == (b"stopped\n", 0)
+    told, errors = await asyncio.wait_for(process.communicate(), 10)
+    assert (told, process.returncode) == (b"stopped\n", 0), errors.decode()
     with suppress(httpx.TransportError):
         assert (await slow).status_code == 500
     while await sessions(empty_database_url):
