@@ -1,4 +1,4 @@
-"""What we use of AWS besides the database: a client of any of its services, made once an event loop."""
+"""What we use of AWS besides the database: a client of any of its services, made once an event loop; a function's time."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -6,6 +6,8 @@ from typing import Any
 
 CONCURRENCY = 16
 ATTEMPTS = 4
+# Before Lambda kills a function it must have answered, or said what is not done.
+MARGIN_SECONDS = 1.0
 
 
 class Client:
@@ -39,3 +41,9 @@ def new_client(service: str) -> Any:
         read_timeout=5,
     )
     return aiobotocore.session.get_session().create_client(service, config=config)
+
+
+def seconds_left(context: Any) -> float:
+    """Until a function on Lambda has to end."""
+    left: float = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+    return max(left, 0.1)

@@ -29,17 +29,13 @@ from starlette.types import Receive, Scope, Send  # noqa: E402
 from db.database import DatabaseUnavailable  # noqa: E402
 from db.store import Store  # noqa: E402
 from webhooks.app import Service, answer_to, create_app, lifespan  # noqa: E402
-from webhooks.database import new_database  # noqa: E402
+from webhooks.aws import seconds_left  # noqa: E402
+from webhooks.database import WAKING_SECONDS, new_database  # noqa: E402
 from webhooks.settings import load_settings  # noqa: E402
 from webhooks.telemetry import for_cloudwatch, log, observers, tell  # noqa: E402
 from webhooks.worker import Message, messages_in, record_messages  # noqa: E402
 
 Event = dict[str, Any]
-
-# Before Lambda kills us the provider must have its answer.
-MARGIN_SECONDS = 1.0
-# A paused database takes 15 s to wake, 30 s and more after a day. A provider is rather told to come again.
-WAKING_SECONDS = 45.0
 
 
 class OutOfTime(DatabaseUnavailable):
@@ -90,11 +86,6 @@ def refusal(scope: Scope, began: float) -> Response:
     return response
 
 
-def seconds_left(context: Any) -> float:
-    left: float = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
-    return max(left, 0.1)
-
-
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 observers.append(for_cloudwatch)
@@ -140,5 +131,7 @@ def unrecorded(messages: Iterable[Message], context: Any) -> list[str]:
 
 @cache
 def patient_store() -> Store:
-    """For what does not come by HTTP: it waits here until a paused database is awake."""
+    """For what does not come by HTTP: it waits here until a paused database is awake. A provider is rather told to come
+    again.
+    """
     return Store(new_database(settings, None, waking_seconds=WAKING_SECONDS), in_flight=settings.statements)

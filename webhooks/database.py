@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 SPARE_CONNECTIONS = 2
 # The Data API cuts off what takes longer; what was meant to take longer then goes on without it.
 DATA_API_SECONDS = 45.0
+# A paused database takes 15 s to wake, 30 s and more after a day.
+WAKING_SECONDS = 45.0
 
 
 def new_database(

@@ -8,16 +8,13 @@ from typing import Any
 
 from db.database import BadData, Database, DatabaseUnavailable
 from db.upkeep import prune_payloads, prune_tokens, repair_preferences
-from webhooks.database import new_database
+from webhooks.aws import seconds_left
+from webhooks.database import WAKING_SECONDS, new_database
 from webhooks.settings import load_settings
 from webhooks.telemetry import configure_logging, log
 
 # What takes longer than one call may goes on in the database.
 STATEMENT_SECONDS = 600.0
-# A paused database takes 15 s to wake, 30 s and more after a day.
-WAKING_SECONDS = 45.0
-# Before Lambda kills us it must be told what is not done.
-MARGIN_SECONDS = 1.0
 
 Step = Callable[[Database], Awaitable[int]]
 
@@ -27,8 +24,7 @@ configure_logging(settings.log_level)
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """What Lambda calls. Raises for a step that failed, when all have been tried."""
-    seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
-    return asyncio.run(upkeep(steps(event), seconds))
+    return asyncio.run(upkeep(steps(event), seconds_left(context)))
 
 
 def steps(event: dict[str, Any]) -> dict[str, Step]:

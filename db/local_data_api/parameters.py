@@ -11,6 +11,7 @@ from datetime import date, datetime, time
 from typing import Any
 
 from db.local_data_api.errors import ApiError, bad_request, database_error, invalid
+from db.local_data_api.shapes import no_constant
 
 # PostgreSQL's numbers of its types.
 BOOL, BYTEA, INT8, TEXT, FLOAT8, DATE, TIME, TIMESTAMP, NUMERIC, UUID, JSONB = (
@@ -144,10 +145,6 @@ def is_valid(read: Callable[[str], object], value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def not_parsed(what: str, why: str = "the format is not the documented one") -> ApiError:
