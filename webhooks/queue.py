@@ -3,12 +3,12 @@
 import asyncio
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, cast
 
 from msgspec.structs import replace
 
+from db.packing import packed
 from providers.adapter import DeadLetter, Token, Unread
 from webhooks.aws import CONCURRENCY, Client
 
@@ -89,7 +89,7 @@ def messages(unread: Unread, limit: int) -> tuple[list[str], Unread]:
     }
     room = limit - len(json.dumps(head)) - len(', "items": []')
     texts, too_large = [], []
-    for items in packed(map(to_json, unread.items), room):
+    for items in packed(map(to_json, unread.items), room, between=2):
         if len(items) == 1 and len(items[0]) > room:
             too_large.append(from_json(json.loads(items[0])))
         else:
@@ -101,20 +101,6 @@ def messages(unread: Unread, limit: int) -> tuple[list[str], Unread]:
             texts.append(text)
             letter = None
     return texts, replace(unread, items=too_large, dead_letter=letter)
-
-
-def packed(items: Iterable[str], room: int) -> Iterator[Sequence[str]]:
-    """As many side by side as fit; one that is too large stands alone."""
-    several: list[str] = []
-    size = 0
-    for item in items:
-        if several and size + len(item) + 2 > room:
-            yield several
-            several, size = [], 0
-        several.append(item)
-        size += len(item) + 2
-    if several:
-        yield several
 
 
 def unread_of(text: str) -> Unread | None:

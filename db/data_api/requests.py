@@ -8,6 +8,7 @@ import msgspec
 from db.data_api.statement import Statement, parse
 from db.data_api.values import Encoded, encode
 from db.database import DatabaseMisconfigured, TooMuch
+from db.packing import packed
 
 # Of the 4 MiB that a request may have, what its headers may take: a signature, a session's token.
 HEADER_BYTES = 16 * 1024
@@ -50,23 +51,16 @@ def batches(sql: str, parameter_sets: Iterable[Parameters], target: Target) -> I
     statement = parse(sql)
     encoded = encoded_sets(statement, list(parameter_sets))
     begin = to_json({**target, "sql": statement.text(casts(encoded))})[:-1] + b',"parameterSets":['
-    for chunk in chunks(map(to_json, map(listed, encoded)), REQUEST_BYTES - len(begin) - 2):
+    room = REQUEST_BYTES - len(begin) - 2
+    sets = (checked(to_json(listed(each)), room) for each in encoded)
+    for chunk in packed(sets, room, between=1, most=SETS):
         yield begin + b",".join(chunk) + b"]}"
 
 
-def chunks(sets: Iterable[bytes], room: int) -> Iterator[list[bytes]]:
-    chunk: list[bytes] = []
-    size = 0
-    for each in sets:
-        if len(each) > room:
-            raise TooMuch(f"a set of parameters has {len(each):,} bytes, the Data API takes {room:,}")
-        if size + len(each) + 1 > room or len(chunk) == SETS:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(each)
-        size += len(each) + 1
-    if chunk:
-        yield chunk
+def checked(each: bytes, room: int) -> bytes:
+    if len(each) > room:
+        raise TooMuch(f"a set of parameters has {len(each):,} bytes, the Data API takes {room:,}")
+    return each
 
 
 def in_pieces(sql: str, parameters: Parameters, target: Target) -> tuple[list[bytes], bytes]:
